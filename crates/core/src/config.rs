@@ -152,7 +152,10 @@ fn flatten(path: &str, text: &str) -> Result<Vec<(String, String)>, ConfigError>
             toml::Value::Table(inner) => open.extend(inner.into_iter().map(|(name, value)| (format!("{key}.{name}"), value))),
             toml::Value::String(text) => pairs.push((key, text)),
             toml::Value::Array(_) => return Err(malformed(format!("`{key}` must be one value, not a list"))),
-            other => pairs.push((key, other.to_string())),
+            toml::Value::Integer(number) => pairs.push((key, number.to_string())),
+            toml::Value::Float(number) => pairs.push((key, number.to_string())),
+            toml::Value::Boolean(truth) => pairs.push((key, truth.to_string())),
+            toml::Value::Datetime(time) => pairs.push((key, time.to_string())),
         }
     }
     Ok(pairs)
