@@ -1,0 +1,305 @@
+//! The index pass: one pass over an object in bounded memory.
+
+use std::io::{Read, Seek, Write};
+
+use libdeflater::{CompressionLvl, Compressor};
+use neardata_core::{ByteRange, ObjectRef, RangedRead};
+use tempfile::SpooledTempFile;
+
+use crate::detect::{Compression, Detected};
+use crate::gzip::{BgzfDecoder, BgzfStep, Boundary, GzipDecoder, Stop, WINDOW};
+use crate::index::{Index, IndexOptions, Point, Restart};
+use crate::input::Input;
+use crate::records::RecordScanner;
+use crate::{FormatError, sidecar};
+
+/// How far an index pass has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the object read so far.
+    pub done: u64,
+    /// Its size.
+    pub total: u64,
+}
+
+/// Decoded bytes handled at a time: small enough to stay in the processor's cache between decoding and scanning.
+const PIECE: usize = 128 * 1024;
+/// Windows held in memory before they go to scratch space.
+const SPOOL_MEMORY: usize = 16 << 20;
+/// A checkpoint is set only when so many times its window's stored size lies behind the last one: keeps side-cars below 3 %.
+const COMPRESSED_PER_WINDOW: u64 = 42;
+/// Progress is told every so many bytes.
+const TELL_EVERY: u64 = 4 << 20;
+
+/// A fresh index with its window area, ready to be written as a side-car.
+pub struct Built {
+    /// The index.
+    pub index: Index,
+    windows: SpooledTempFile,
+}
+
+impl Built {
+    /// Writes the whole side-car.
+    pub fn write_to(&mut self, out: &mut dyn Write) -> std::io::Result<()> {
+        out.write_all(&sidecar::encode(&self.index))?;
+        self.windows.rewind()?;
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match self.windows.read(&mut buffer)? {
+                0 => return Ok(()),
+                count => out.write_all(&buffer[..count])?,
+            }
+        }
+    }
+
+    /// The whole side-car in memory.
+    pub fn to_vec(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.write_to(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Reads an object from end to end, verifies its checksums and its records, and gives its index.
+pub fn build_index(
+    reader: &dyn RangedRead,
+    source: &ObjectRef,
+    detected: Detected,
+    options: IndexOptions,
+    progress: &dyn Fn(Progress),
+) -> Result<Built, FormatError> {
+    let built = match detected.compression {
+        Compression::Plain => plain_pass(Builder::new(reader, detected, options, progress)).map(Some),
+        Compression::Gzip => gzip_pass(Builder::new(reader, detected, options, progress)).map(Some),
+        Compression::Bgzf => bgzf_pass(Builder::new(reader, detected, options, progress)),
+    }?;
+    match built {
+        Some(builder) => builder.finish(source),
+        // Not BGZF all the way: BGZF is gzip, so read it as gzip.
+        None => {
+            let detected = Detected { compression: Compression::Gzip, ..detected };
+            gzip_pass(Builder::new(reader, detected, options, progress))?.finish(source)
+        }
+    }
+}
+
+fn plain_pass<'a>(mut builder: Builder<'a>) -> Result<Builder<'a>, FormatError> {
+    let mut input = Input::new(builder.reader, ByteRange::new(0, builder.reader.size()));
+    loop {
+        let offset = input.offset();
+        if builder.wants_point() {
+            builder.point(offset * 8, Restart::Fresh);
+        }
+        let piece = input.take(PIECE.min(builder.until_point() as usize).max(1))?;
+        if piece.is_empty() {
+            return Ok(builder);
+        }
+        builder.data(&piece)?;
+        builder.tell(offset);
+    }
+}
+
+fn bgzf_pass<'a>(mut builder: Builder<'a>) -> Result<Option<Builder<'a>>, FormatError> {
+    let input = Input::new(builder.reader, ByteRange::new(0, builder.reader.size()));
+    let mut decoder = BgzfDecoder::new(builder.reader.name(), input);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match decoder.step(&mut buffer)? {
+            BgzfStep::Block { offset, produced } => {
+                if builder.wants_point() && produced > 0 {
+                    builder.point(offset * 8, Restart::Fresh);
+                }
+                builder.data(&buffer[..produced])?;
+                builder.tell(offset);
+            }
+            BgzfStep::Ordinary => return Ok(None),
+            BgzfStep::End { marked } => {
+                if !marked {
+                    tracing::warn!(
+                        object = builder.reader.name(),
+                        "BGZF without its end-of-file block; was it cut at a block's end?"
+                    );
+                }
+                return Ok(Some(builder));
+            }
+        }
+    }
+}
+
+fn gzip_pass<'a>(mut builder: Builder<'a>) -> Result<Builder<'a>, FormatError> {
+    let input = Input::new(builder.reader, ByteRange::new(0, builder.reader.size()));
+    let mut decoder = GzipDecoder::new(builder.reader.name(), input);
+    let mut buffer = vec![0; PIECE];
+    let mut window = Vec::with_capacity(WINDOW);
+    loop {
+        // Decode freely up to where the next point may lie, then from block to block until one ends.
+        let (stop, limit) = match builder.until_point() {
+            0 => (Stop::Block, PIECE),
+            room => (Stop::Full, PIECE.min(room as usize)),
+        };
+        let step = decoder.step(&mut buffer[..limit], stop)?;
+        if step.ended {
+            return Ok(builder);
+        }
+        builder.data(&buffer[..step.produced])?;
+        match step.boundary {
+            Boundary::Member { bit } if builder.wants_point() => builder.point(bit, Restart::Fresh),
+            Boundary::Block { bit } if builder.wants_point() => {
+                let restart = if builder.wants_checkpoint(bit) {
+                    decoder.window(&mut window);
+                    builder.store_window(bit, &window)?
+                } else {
+                    Restart::No
+                };
+                builder.point(bit, restart);
+            }
+            _ => {}
+        }
+        builder.tell(decoder.offset());
+    }
+}
+
+/// Gathers points, windows and record starts while an object goes by.
+struct Builder<'a> {
+    reader: &'a dyn RangedRead,
+    detected: Detected,
+    options: IndexOptions,
+    progress: &'a dyn Fn(Progress),
+    told: u64,
+    scanner: Box<dyn RecordScanner>,
+    points: Vec<Point>,
+    /// Points from here on still wait for the next record to begin.
+    unresolved: usize,
+    out: u64,
+    last_restart: u64,
+    last_restart_bit: u64,
+    last_window: u64,
+    windows: SpooledTempFile,
+    windows_length: u64,
+    compressor: Compressor,
+    stored: Vec<u8>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(reader: &'a dyn RangedRead, detected: Detected, options: IndexOptions, progress: &'a dyn Fn(Progress)) -> Self {
+        let mut compressor = Compressor::new(CompressionLvl::fastest());
+        let stored = vec![0; compressor.deflate_compress_bound(WINDOW)];
+        Self {
+            reader,
+            detected,
+            options: IndexOptions { span: options.span.max(1), point_span: options.point_span.max(1) },
+            progress,
+            told: 0,
+            scanner: detected.format.scanner(),
+            points: Vec::new(),
+            unresolved: 0,
+            out: 0,
+            last_restart: 0,
+            last_restart_bit: 0,
+            last_window: 0,
+            windows: SpooledTempFile::new(SPOOL_MEMORY),
+            windows_length: 0,
+            compressor,
+            stored,
+        }
+    }
+
+    /// Uncompressed bytes that must still go by before the next point.
+    fn until_point(&self) -> u64 {
+        self.points.last().map_or(0, |last| (last.out + self.options.point_span).saturating_sub(self.out))
+    }
+
+    fn wants_point(&self) -> bool {
+        self.until_point() == 0
+    }
+
+    fn wants_checkpoint(&self, bit: u64) -> bool {
+        self.out >= self.last_restart + self.options.span
+            && (bit - self.last_restart_bit) / 8 >= COMPRESSED_PER_WINDOW * self.last_window
+    }
+
+    fn point(&mut self, bit: u64, restart: Restart) {
+        if restart != Restart::No {
+            self.last_restart = self.out;
+            self.last_restart_bit = bit;
+        }
+        self.points.push(Point { bit, out: self.out, record: 0, record_out: 0, restart });
+    }
+
+    /// Compresses a window and keeps it, unless it would make the side-car too large.
+    fn store_window(&mut self, bit: u64, window: &[u8]) -> Result<Restart, FormatError> {
+        let length =
+            self.compressor.deflate_compress(window, &mut self.stored).map_err(|error| self.scratch(error.to_string()))?;
+        self.last_window = length as u64;
+        if !self.wants_checkpoint(bit) {
+            return Ok(Restart::No);
+        }
+        let stored = &self.stored[..length];
+        let checksum = crc32fast::hash(stored);
+        let offset = self.windows_length;
+        self.windows.write_all(stored).map_err(|source| FormatError::Scratch { name: self.reader.name().to_owned(), source })?;
+        self.windows_length += length as u64;
+        Ok(Restart::Window { offset, length: length as u32, checksum })
+    }
+
+    fn scratch(&self, reason: String) -> FormatError {
+        FormatError::Scratch { name: self.reader.name().to_owned(), source: std::io::Error::other(reason) }
+    }
+
+    /// The next uncompressed bytes.
+    fn data(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+        let malformed = |malformed: crate::records::Malformed| malformed.of(self.reader.name());
+        let mut at = 0;
+        if self.unresolved < self.points.len() {
+            at = self.scanner.scan(bytes, self.scanner.started()).map_err(malformed)?;
+            if at < bytes.len() {
+                self.resolve(self.out + at as u64);
+            }
+        }
+        self.scanner.scan(&bytes[at..], u64::MAX).map_err(|malformed| malformed.of(self.reader.name()))?;
+        self.out += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The next record begins at `record_out`: so it is the first after every waiting point.
+    fn resolve(&mut self, record_out: u64) {
+        let record = self.scanner.started();
+        for point in &mut self.points[self.unresolved..] {
+            (point.record, point.record_out) = (record, record_out);
+        }
+        self.unresolved = self.points.len();
+    }
+
+    fn tell(&mut self, done: u64) {
+        if done >= self.told + TELL_EVERY {
+            self.told = done;
+            (self.progress)(Progress { done, total: self.reader.size() });
+        }
+    }
+
+    fn finish(mut self, source: &ObjectRef) -> Result<Built, FormatError> {
+        self.scanner.finish().map_err(|malformed| malformed.of(self.reader.name()))?;
+        self.resolve(self.out);
+        if self.out == 0 {
+            self.points.clear();
+        } else if let Some(first) = self.points.first_mut() {
+            // Blank bytes before the first record belong to it.
+            (first.record, first.record_out) = (0, 0);
+        }
+        let size = self.reader.size();
+        (self.progress)(Progress { done: size, total: size });
+        let mut index = Index {
+            source: source.clone(),
+            format: self.detected.format,
+            compression: self.detected.compression,
+            records: self.scanner.started(),
+            uncompressed: self.out,
+            options: self.options,
+            points: self.points,
+            windows_length: self.windows_length,
+            windows_start: 0,
+        };
+        index.windows_start = sidecar::encode(&index).len() as u64;
+        Ok(Built { index, windows: self.windows })
+    }
+}

@@ -1,0 +1,165 @@
+use neardata_core::{ByteRange, RangedRead};
+use serde::{Deserialize, Serialize};
+
+use crate::FormatError;
+use crate::gzip::{self, BgzfDecoder, BgzfStep, GzipDecoder, Stop};
+use crate::input::Input;
+use crate::records::{FORMATS, Format};
+
+/// How an object is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    Plain,
+    /// gzip, one member or many.
+    Gzip,
+    /// BGZF: gzip in blocks of at most 64 KiB, as `bgzip` and `samtools` write it.
+    Bgzf,
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Compression::Plain => "plain",
+            Compression::Gzip => "gzip",
+            Compression::Bgzf => "BGZF",
+        })
+    }
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// Format of its records.
+    pub format: Format,
+    /// Compression around them.
+    pub compression: Compression,
+}
+
+/// Bytes of the object looked at.
+const COMPRESSED_PREFIX: u64 = 64 * 1024;
+/// Uncompressed bytes looked at: enough for three lines of short reads; longer lines are recognised by the name.
+const PREFIX: usize = 64 * 1024;
+
+/// Endings that say "text", whatever the first byte is.
+const TEXT_NAMES: &[Format] = &[Format::Csv, Format::Text];
+
+/// First bytes of things people keep beside reads, and what to do with each.
+const KNOWN_STRANGERS: &[(&[u8], &str, &str)] = &[
+    (b"BZh", "bzip2", "Recompress it: `bzip2 -dc FILE | bgzip > FILE.gz`"),
+    (b"\xfd7zXZ\0", "xz", "Recompress it: `xz -dc FILE | bgzip > FILE.gz`"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard", "Recompress it: `zstd -dc FILE | bgzip > FILE.gz`"),
+    (b"PK\x03\x04", "a zip archive", "Unpack it first"),
+    (b"BAM\x01", "BAM", "Convert it: `samtools fastq FILE | bgzip > FILE.fastq.gz`"),
+    (b"CRAM", "CRAM", "Convert it: `samtools fastq FILE | bgzip > FILE.fastq.gz`"),
+    (b"NCBI.sra", "SRA", "Convert it: `fasterq-dump FILE`"),
+    (b"PAR1", "Parquet", "It is not sliced by this version"),
+];
+
+/// Finds out what an object is: by magic bytes, then by its name. Reads its first 64 KiB at most.
+///
+/// ```
+/// use neardata_core::MemoryObject;
+/// use neardata_formats::{Compression, Format, detect};
+/// let found = detect(&MemoryObject::new("reads.fq", "@r1\nACGT\n+\nIIII\n"))?;
+/// assert_eq!((found.format, found.compression), (Format::Fastq, Compression::Plain));
+/// # Ok::<(), neardata_formats::FormatError>(())
+/// ```
+pub fn detect(reader: &dyn RangedRead) -> Result<Detected, FormatError> {
+    let name = reader.name();
+    let start = reader.read(ByteRange::new(0, COMPRESSED_PREFIX.min(reader.size())))?;
+    let compression = match start.get(..3) {
+        Some(magic) if magic == gzip::MAGIC => match gzip::bgzf_block(&start) {
+            Some(_) => Compression::Bgzf,
+            None => Compression::Gzip,
+        },
+        _ => Compression::Plain,
+    };
+    let content = match compression {
+        Compression::Plain => start.slice(..start.len().min(PREFIX)),
+        _ => prefix_of_gzip(name, start, compression)?.into(),
+    };
+    let format = detect_format(name, &content, compression)?;
+    Ok(Detected { format, compression })
+}
+
+/// The first uncompressed bytes of a compressed object of which `start` is the first part.
+fn prefix_of_gzip(name: &str, start: bytes::Bytes, compression: Compression) -> Result<Vec<u8>, FormatError> {
+    let length = start.len() as u64;
+    let object = neardata_core::MemoryObject::new(name, start);
+    let input = Input::new(&object, ByteRange::new(0, length));
+    let mut content = vec![0; 2 * PREFIX];
+    let mut filled = 0;
+    let mut failure = None;
+    if compression == Compression::Bgzf {
+        let mut decoder = BgzfDecoder::new(name, input);
+        while filled < PREFIX {
+            match decoder.step(&mut content[filled..]) {
+                Ok(BgzfStep::Block { produced, .. }) => filled += produced,
+                Ok(BgzfStep::Ordinary | BgzfStep::End { .. }) => break,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+    } else {
+        let mut decoder = GzipDecoder::new(name, input);
+        while filled < PREFIX {
+            match decoder.step(&mut content[filled..PREFIX], Stop::Full) {
+                Ok(step) if step.ended => break,
+                Ok(step) => filled += step.produced,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+    }
+    content.truncate(filled);
+    match failure {
+        // The prefix ends somewhere in the stream, so it looks truncated; what came before is good. Damage is told with its place.
+        Some(error) if filled == 0 && (!matches!(error, FormatError::Truncated { .. }) || length < COMPRESSED_PREFIX) => {
+            Err(error)
+        }
+        _ => Ok(content),
+    }
+}
+
+fn detect_format(name: &str, content: &[u8], compression: Compression) -> Result<Format, FormatError> {
+    let by_name = format_of_name(name);
+    if content.is_empty() {
+        return Ok(by_name.unwrap_or(Format::Text));
+    }
+    let unknown = |found: String, remedy: &str| FormatError::Unknown { name: name.to_owned(), found, remedy: remedy.to_owned() };
+    if let Some((_, found, remedy)) = KNOWN_STRANGERS.iter().find(|(magic, ..)| content.starts_with(magic)) {
+        let found = if compression == Compression::Plain {
+            format!("it is {found}")
+        } else {
+            format!("inside {compression} it is {found}")
+        };
+        return Err(unknown(found, remedy));
+    }
+    let text_by_name = by_name.filter(|format| TEXT_NAMES.contains(format));
+    let by_content = FORMATS.iter().find(|entry| (entry.sniff)(content)).map(|entry| entry.format);
+    match (by_content, text_by_name, by_name) {
+        (Some(Format::Fastq), ..) => Ok(Format::Fastq),
+        (_, Some(format), _) if by_content.is_some() => Ok(format),
+        // Text that is called FASTQ or FASTA but does not look like it: its index says at which line it goes wrong.
+        (Some(Format::Text), _, Some(format)) => Ok(format),
+        (Some(format), ..) => Ok(format),
+        (None, ..) => {
+            let first: String = content.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+            Err(unknown(format!("binary data, first bytes {first}"), "UTF-16 text must be converted: `iconv -f UTF-16 -t UTF-8`"))
+        }
+    }
+}
+
+/// What the name of an object says, compression endings aside.
+fn format_of_name(name: &str) -> Option<Format> {
+    let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
+    let stem = [".gz", ".bgz", ".bgzf", ".gzip"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+    let (_, extension) = stem.rsplit_once('.')?;
+    FORMATS.iter().find(|entry| entry.extensions.contains(&extension)).map(|entry| entry.format)
+}

@@ -1,0 +1,164 @@
+use neardata_core::{ReadError, SliceError};
+use neardata_store::StoreError;
+use thiserror::Error;
+
+/// Why an object could not be detected, indexed, cut or read.
+#[derive(Debug, Error)]
+pub enum FormatError {
+    /// Reading the object or its side-car failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The text is no slice of ours.
+    #[error(transparent)]
+    Slice(#[from] SliceError),
+    /// The object is in no format known here.
+    #[error("{name}: unknown format ({found}); known: FASTQ, FASTA, CSV and text, each plain, gzip or BGZF. {remedy}")]
+    Unknown {
+        /// the object
+        name: String,
+        /// what its first bytes look like
+        found: String,
+        /// what to do
+        remedy: String,
+    },
+    /// The compressed stream ends too early.
+    #[error("{name}: truncated {what} at byte {offset}; the object was cut short: copy it again from its source")]
+    Truncated {
+        /// the object
+        name: String,
+        /// `gzip`, `BGZF block`, …
+        what: &'static str,
+        /// where the bytes ended
+        offset: u64,
+    },
+    /// The compressed stream is damaged.
+    #[error("{name}: corrupt gzip near byte {offset}: {reason}; check it with `gzip -t` and copy it again from its source")]
+    Corrupt {
+        /// the object
+        name: String,
+        /// where in the object
+        offset: u64,
+        /// what is wrong
+        reason: String,
+    },
+    /// Something that is neither gzip nor zero padding follows a gzip member.
+    #[error("{name}: garbage after the gzip member that ends at byte {offset}; cut it off with `head -c {offset}`")]
+    TrailingGarbage {
+        /// the object
+        name: String,
+        /// where the garbage begins
+        offset: u64,
+    },
+    /// A record breaks the rules of its format.
+    #[error("{name}: malformed {format} at line {line}: {reason}")]
+    Malformed {
+        /// the object
+        name: String,
+        /// `FASTQ`, …
+        format: &'static str,
+        /// line of the uncompressed object, from 1
+        line: u64,
+        /// what is wrong, and what to do
+        reason: String,
+    },
+    /// Two FASTA sequences bear one name.
+    #[error(
+        "{name}: sequence name `{sequence}` occurs twice, as record {first} and as record {second}; rename one: \
+         alignments could not tell them apart"
+    )]
+    DuplicateName {
+        /// the object
+        name: String,
+        /// the sequence name
+        sequence: String,
+        /// record number of the first, from 1
+        first: u64,
+        /// record number of the second, from 1
+        second: u64,
+    },
+    /// Mate files do not hold the same number of reads.
+    #[error(
+        "{first} holds {first_records} reads but its mate {second} holds {second_records}; \
+         mate files must pair read by read: check that both belong to one run and are complete"
+    )]
+    UnequalMates {
+        /// first mate
+        first: String,
+        /// its reads
+        first_records: u64,
+        /// second mate
+        second: String,
+        /// its reads
+        second_records: u64,
+    },
+    /// Mates in unlike formats.
+    #[error("{first} is {first_format} but its mate {second} is {second_format}; mates must both be FASTQ")]
+    UnlikeMates {
+        /// first mate
+        first: String,
+        /// its format
+        first_format: String,
+        /// second mate
+        second: String,
+        /// its format
+        second_format: String,
+    },
+    /// Records that should come in groups do not.
+    #[error("{name}: {records} records do not make groups of {group}; is the file interleaved, and complete?")]
+    IncompleteGroup {
+        /// the object
+        name: String,
+        /// how many records
+        records: u64,
+        /// group size
+        group: u64,
+    },
+    /// A partition that means nothing.
+    #[error("a partition into {0} makes no sense; the number must be at least 1")]
+    Partition(&'static str),
+    /// The side-car index is damaged.
+    #[error("{name}: the side-car index is damaged ({reason}); run `neardata index` on the object to rebuild it")]
+    SideCar {
+        /// the side-car
+        name: String,
+        /// what is wrong
+        reason: String,
+    },
+    /// The object does not hold what the slice promises.
+    #[error("{name}: does not hold what its slice promises ({reason}); cut the object again with `neardata slice`")]
+    Broken {
+        /// the object
+        name: String,
+        /// what is wrong
+        reason: String,
+    },
+    /// A slice names fewer objects than asked for.
+    #[error("this slice holds {held} object(s); there is no object number {asked}")]
+    NoSuchObject {
+        /// asked for, from 0
+        asked: usize,
+        /// how many there are
+        held: usize,
+    },
+    /// Local scratch space failed.
+    #[error("{name}: writing the index to scratch space failed: {source}; free space in the temporary folder (TMPDIR)")]
+    Scratch {
+        /// the object being indexed
+        name: String,
+        /// the system's words
+        source: std::io::Error,
+    },
+}
+
+impl From<FormatError> for std::io::Error {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Read(read) => read.into(),
+            FormatError::Truncated { .. } => std::io::Error::new(std::io::ErrorKind::UnexpectedEof, error),
+            other => std::io::Error::new(std::io::ErrorKind::InvalidData, other),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What one pass over an object learns: places where decoding can start again, and where records begin near them.
+
+use neardata_core::ObjectRef;
+use serde::{Deserialize, Serialize};
+
+use crate::{Compression, Format};
+
+/// How densely an index is laid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexOptions {
+    /// Uncompressed bytes between two checkpoints of a gzip object; each costs a window in the side-car.
+    pub span: u64,
+    /// Uncompressed bytes between two points that cost no window.
+    pub point_span: u64,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self { span: 2 << 20, point_span: 128 << 10 }
+    }
+}
+
+/// Whether, and with what, decoding can start at a [`Point`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// It cannot; the point only says where things are.
+    No,
+    /// It can, with nothing.
+    Fresh,
+    /// It can, with the window stored at these bytes of the side-car's window area.
+    Window {
+        /// offset in the window area
+        offset: u64,
+        /// stored length
+        length: u32,
+        /// CRC-32 of the stored bytes
+        checksum: u32,
+    },
+}
+
+/// A known place of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Bit of the object at which decoding would continue.
+    pub bit: u64,
+    /// Offset of the next byte in the uncompressed object.
+    pub out: u64,
+    /// The first record that begins at `out` or after; the number of records when none does.
+    pub record: u64,
+    /// Where that record begins in the uncompressed object; its size when there is none.
+    pub record_out: u64,
+    /// Whether decoding can start here.
+    pub restart: Restart,
+}
+
+/// The index of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The object, pinned.
+    pub source: ObjectRef,
+    /// Format of its records.
+    pub format: Format,
+    /// Compression around them.
+    pub compression: Compression,
+    /// Number of records.
+    pub records: u64,
+    /// Size when uncompressed.
+    pub uncompressed: u64,
+    /// How it was made.
+    pub options: IndexOptions,
+    /// Points in order of `out`; the first is at 0 unless the object holds nothing.
+    pub points: Vec<Point>,
+    /// Length of the window area.
+    pub windows_length: u64,
+    /// Where the window area begins in the side-car.
+    pub windows_start: u64,
+}
+
+impl Index {
+    /// The last place known where record `record` or one before begins: (record, offset).
+    pub(crate) fn known_before(&self, record: u64) -> (u64, u64) {
+        if record >= self.records {
+            return (self.records, self.uncompressed);
+        }
+        let after = self.points.partition_point(|point| point.record <= record);
+        match after.checked_sub(1).and_then(|at| self.points.get(at)) {
+            Some(point) => (point.record, point.record_out),
+            None => (0, 0),
+        }
+    }
+
+    /// The first place known where a record after `record` begins, or the end.
+    pub(crate) fn known_after(&self, record: u64) -> (u64, u64) {
+        let after = self.points.partition_point(|point| point.record <= record);
+        self.points.get(after).map_or((self.records, self.uncompressed), |point| (point.record, point.record_out))
+    }
+
+    /// About where record `record` begins in the uncompressed object: exact at points, straight lines between.
+    pub(crate) fn estimate(&self, record: u64) -> u64 {
+        let (low, low_out) = self.known_before(record);
+        if low == record {
+            return low_out;
+        }
+        let (high, high_out) = self.known_after(record);
+        let part = u128::from(high_out - low_out) * u128::from(record - low) / u128::from((high - low).max(1));
+        low_out + part as u64
+    }
+
+    /// The last point at `out` or before where decoding can start.
+    pub(crate) fn restart_before(&self, out: u64) -> Option<&Point> {
+        let after = self.points.partition_point(|point| point.out <= out);
+        self.points[..after].iter().rev().find(|point| point.restart != Restart::No)
+    }
+}

@@ -1,0 +1,279 @@
+//! Reading one stretch: exactly its uncompressed bytes.
+
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use libdeflater::Decompressor;
+use neardata_core::{ByteRange, RangedRead};
+
+use crate::gzip::{BgzfDecoder, BgzfStep, GzipDecoder, Stop, WINDOW};
+use crate::input::Input;
+use crate::records::{Format, RecordScanner};
+use crate::selection::{Stretch, WindowRef};
+use crate::{Compression, FormatError};
+
+/// Decoded bytes held at a time.
+const BUFFER: usize = 256 * 1024;
+
+/// Reads the uncompressed bytes of one slice of one object; nothing before, nothing after.
+///
+/// Besides [`Read`] it is [`BufRead`], whose `fill_buf` gives the decoded bytes without a copy, as does [`SliceReader::chunk`].
+pub struct SliceReader {
+    name: String,
+    decoder: Decoder,
+    format: Format,
+    stretch: Stretch,
+    /// Uncompressed offset of the next byte the decoder gives.
+    out: u64,
+    phase: Phase,
+    block: Block,
+    /// What of `block` is still to be handed out.
+    ready: std::ops::Range<usize>,
+    /// What of `block` was decoded but not yet looked at.
+    pending: std::ops::Range<usize>,
+}
+
+enum Decoder {
+    Plain(Input<'static>),
+    Gzip(Box<GzipDecoder<'static>>),
+    Bgzf(BgzfDecoder<'static>),
+}
+
+/// The bytes at hand.
+enum Block {
+    Buffer(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Block {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Block::Buffer(buffer) => buffer,
+            Block::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What is done with decoded bytes.
+enum Phase {
+    /// Drop up to the known start.
+    Drop,
+    /// Drop records up to the first of the slice.
+    Find(Box<dyn RecordScanner>),
+    /// Hand out up to the known end.
+    Give,
+    /// Hand out so many more records.
+    Count {
+        scanner: Box<dyn RecordScanner>,
+        records: u64,
+    },
+    Done,
+}
+
+impl SliceReader {
+    /// A reader of `stretch` of `object`, with its side-car where the stretch needs one.
+    pub fn new(
+        object: Arc<dyn RangedRead>,
+        index: Option<&dyn RangedRead>,
+        format: Format,
+        stretch: Stretch,
+    ) -> Result<Self, FormatError> {
+        let name = object.name().to_owned();
+        stretch.check(format.name(), object.size(), index.map(RangedRead::size))?;
+        let window = match (stretch.window, index) {
+            (Some(window), Some(index)) => read_window(index, window)?,
+            _ => Vec::new(),
+        };
+        let empty = stretch.records[0] == stretch.records[1];
+        let range = if empty { ByteRange::new(0, 0) } else { ByteRange::new(stretch.bit / 8, stretch.stop) };
+        let input = Input::owning(object, range);
+        let (decoder, buffer) = match stretch.compression {
+            Compression::Plain => (Decoder::Plain(input), 0),
+            _ if empty => (Decoder::Plain(input), 0),
+            Compression::Gzip => (Decoder::Gzip(Box::new(GzipDecoder::resume(&name, input, stretch.bit, &window)?)), BUFFER),
+            Compression::Bgzf => (Decoder::Bgzf(BgzfDecoder::new(&name, input)), BUFFER),
+        };
+        Ok(Self {
+            name,
+            decoder,
+            format,
+            out: stretch.out,
+            phase: if empty { Phase::Done } else { Phase::Drop },
+            stretch,
+            block: Block::Buffer(vec![0; buffer]),
+            ready: 0..0,
+            pending: 0..0,
+        })
+    }
+
+    /// The next bytes of the slice, without a copy; empty at its end. Each call moves past what the one before gave.
+    pub fn chunk(&mut self) -> Result<&[u8], FormatError> {
+        self.ready = self.ready.end..self.ready.end;
+        self.fill()?;
+        let chunk = self.ready.clone();
+        self.ready = chunk.end..chunk.end;
+        Ok(&self.block.bytes()[chunk])
+    }
+
+    /// Makes `ready` hold something, unless the slice is over.
+    fn fill(&mut self) -> Result<(), FormatError> {
+        while self.ready.is_empty() {
+            if matches!(self.phase, Phase::Done) {
+                return Ok(());
+            }
+            if self.pending.is_empty() {
+                let known_end = self.stretch.to[0] == self.stretch.records[1];
+                let left = if known_end { self.stretch.to[1].saturating_sub(self.out) } else { u64::MAX };
+                if left == 0 && matches!(self.phase, Phase::Give) {
+                    self.phase = Phase::Done;
+                    return Ok(());
+                }
+                self.pending = self.decode(left)?;
+                if self.pending.is_empty() {
+                    return self.end_of_object();
+                }
+                self.out += self.pending.len() as u64;
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Looks at pending bytes in the present phase, and moves on to the next where it ends.
+    fn advance(&mut self) -> Result<(), FormatError> {
+        let pending = self.pending.clone();
+        let bytes = &self.block.bytes()[pending.clone()];
+        let pending_out = self.out - pending.len() as u64;
+        let name = &self.name;
+        match &mut self.phase {
+            Phase::Drop => {
+                let dropped = (self.stretch.from[1] - pending_out).min(bytes.len() as u64) as usize;
+                self.pending.start += dropped;
+                if pending_out + dropped as u64 == self.stretch.from[1] {
+                    self.phase = self.after_known_start();
+                }
+            }
+            Phase::Find(scanner) => {
+                let wanted = self.stretch.records[0] - self.stretch.from[0];
+                let passed = scanner.scan(bytes, wanted).map_err(|malformed| malformed.of(name))?;
+                self.pending.start += passed;
+                if passed < bytes.len() {
+                    self.phase = self.after_start();
+                }
+            }
+            Phase::Give => {
+                let given = self.stretch.to[1].saturating_sub(pending_out).min(bytes.len() as u64) as usize;
+                self.ready = pending.start..pending.start + given;
+                self.pending.start += given;
+                if !self.pending.is_empty() || pending_out + given as u64 >= self.stretch.to[1] {
+                    self.phase = self.after_known_end(self.stretch.records[1] - self.stretch.to[0]);
+                }
+            }
+            Phase::Count { scanner, records } => {
+                let given = scanner.scan(bytes, *records).map_err(|malformed| malformed.of(name))?;
+                self.ready = pending.start..pending.start + given;
+                self.pending.start += given;
+                if given < bytes.len() {
+                    self.phase = Phase::Done;
+                }
+            }
+            Phase::Done => self.pending = pending.end..pending.end,
+        }
+        Ok(())
+    }
+
+    fn after_known_start(&self) -> Phase {
+        if self.stretch.from[0] == self.stretch.records[0] { self.after_start() } else { Phase::Find(self.format.scanner()) }
+    }
+
+    fn after_start(&self) -> Phase {
+        let [first, end] = self.stretch.records;
+        if self.stretch.to[0] > first { Phase::Give } else { self.after_known_end(end - first) }
+    }
+
+    fn after_known_end(&self, records: u64) -> Phase {
+        if records == 0 { Phase::Done } else { Phase::Count { scanner: self.format.scanner(), records } }
+    }
+
+    /// Nothing more comes: right only where the slice ends at a known place that was reached.
+    fn end_of_object(&mut self) -> Result<(), FormatError> {
+        let [first, end] = self.stretch.records;
+        let reason = match &self.phase {
+            Phase::Done => return Ok(()),
+            Phase::Count { scanner, records } if scanner.started() == *records => {
+                self.phase = Phase::Done;
+                return Ok(());
+            }
+            _ => format!("its bytes end before record {end} of records {first} to {end}"),
+        };
+        Err(FormatError::Broken { name: self.name.clone(), reason })
+    }
+
+    /// Decodes some more, at most about `limit` bytes where the decoder can stop; gives their place in `block`.
+    fn decode(&mut self, limit: u64) -> Result<std::ops::Range<usize>, FormatError> {
+        let limit = limit.min(BUFFER as u64) as usize;
+        match (&mut self.decoder, &mut self.block) {
+            (Decoder::Plain(input), block) => {
+                let piece = input.take(usize::MAX)?;
+                let length = piece.len();
+                *block = Block::Shared(piece);
+                Ok(0..length)
+            }
+            (Decoder::Gzip(decoder), Block::Buffer(buffer)) => loop {
+                let step = decoder.step(&mut buffer[..limit], Stop::Full)?;
+                if step.produced > 0 || step.ended {
+                    return Ok(0..step.produced);
+                }
+            },
+            (Decoder::Bgzf(decoder), Block::Buffer(buffer)) => loop {
+                match decoder.step(buffer)? {
+                    BgzfStep::Block { produced: 0, .. } => {}
+                    BgzfStep::Block { produced, .. } => return Ok(0..produced),
+                    BgzfStep::End { .. } => return Ok(0..0),
+                    BgzfStep::Ordinary => {
+                        let reason = "a BGZF block is expected where there is none".into();
+                        return Err(FormatError::Broken { name: self.name.clone(), reason });
+                    }
+                }
+            },
+            (_, Block::Shared(_)) => Ok(0..0),
+        }
+    }
+}
+
+impl BufRead for SliceReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.fill()?;
+        Ok(&self.block.bytes()[self.ready.clone()])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.ready.start = (self.ready.start + amount).min(self.ready.end);
+    }
+}
+
+impl Read for SliceReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(out.len());
+        out[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// Fetches, verifies and unpacks one window.
+fn read_window(index: &dyn RangedRead, window: WindowRef) -> Result<Vec<u8>, FormatError> {
+    let damaged = |reason: &str| FormatError::SideCar { name: index.name().to_owned(), reason: reason.to_owned() };
+    let stored = index.read(ByteRange::new(window.at, window.at + u64::from(window.length)))?;
+    if crc32fast::hash(&stored) != window.crc {
+        return Err(damaged("the checksum of a window does not fit"));
+    }
+    let mut content = vec![0; WINDOW];
+    let length = Decompressor::new()
+        .deflate_decompress(&stored, &mut content)
+        .map_err(|error| damaged(&format!("a window does not decode: {error}")))?;
+    content.truncate(length);
+    Ok(content)
+}

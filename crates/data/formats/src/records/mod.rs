@@ -1,0 +1,142 @@
+//! Where records begin, format by format, and the table of formats.
+//!
+//! A format is one module here with a [`RecordScanner`], and one line in [`FORMATS`].
+
+mod csv;
+mod fasta;
+mod fastq;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FormatError;
+
+/// A record format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Sequencing reads, four lines a record.
+    Fastq,
+    /// Sequences; a record begins with a `>` line.
+    Fasta,
+    /// Comma-separated rows; a quoted field may hold line ends.
+    Csv,
+    /// Lines.
+    Text,
+}
+
+/// What the table says about a format.
+pub(crate) struct Entry {
+    pub(crate) format: Format,
+    /// Name in slices and messages.
+    pub(crate) name: &'static str,
+    /// Endings of object names, without compression endings.
+    pub(crate) extensions: &'static [&'static str],
+    /// Whether the first bytes of an object look like it.
+    pub(crate) sniff: fn(&[u8]) -> bool,
+    pub(crate) scanner: fn() -> Box<dyn RecordScanner>,
+}
+
+/// Every format there is, in the order they are tried; the last takes any text.
+pub(crate) static FORMATS: &[Entry] = &[
+    Entry {
+        format: Format::Fastq,
+        name: "fastq",
+        extensions: &["fastq", "fq"],
+        sniff: fastq::sniff,
+        scanner: || Box::new(fastq::FastqScanner::default()),
+    },
+    Entry {
+        format: Format::Fasta,
+        name: "fasta",
+        extensions: &["fasta", "fa", "fna", "ffn", "faa", "frn", "fas", "mpfa"],
+        sniff: fasta::sniff,
+        scanner: || Box::new(fasta::FastaScanner::default()),
+    },
+    Entry {
+        format: Format::Csv,
+        name: "csv",
+        extensions: &["csv"],
+        sniff: |_| false,
+        scanner: || Box::new(csv::CsvScanner::default()),
+    },
+    Entry {
+        format: Format::Text,
+        name: "text",
+        extensions: &["txt", "text", "tsv", "tab", "bed", "gff", "gff3", "gtf", "json", "jsonl", "ndjson", "log", "md", "sam"],
+        sniff: text::sniff,
+        scanner: || Box::new(text::TextScanner::default()),
+    },
+];
+
+impl Format {
+    pub(crate) fn entry(self) -> &'static Entry {
+        FORMATS.iter().find(|entry| entry.format == self).unwrap_or(&FORMATS[FORMATS.len() - 1])
+    }
+
+    /// Its name, as slices carry it.
+    ///
+    /// ```
+    /// assert_eq!(neardata_formats::Format::Fastq.name(), "fastq");
+    /// ```
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// The format of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        FORMATS.iter().find(|entry| entry.name == name).map(|entry| entry.format)
+    }
+
+    pub(crate) fn scanner(self) -> Box<dyn RecordScanner> {
+        (self.entry().scanner)()
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Follows a run of bytes that begins at a record's first byte (or at the start of the object) and counts record starts.
+pub(crate) trait RecordScanner: Send {
+    /// Takes the next bytes, up to just before record number `until` (from 0, counted since the scanner was made) begins;
+    /// returns how many it took. It takes all of them when that record does not begin among them.
+    fn scan(&mut self, bytes: &[u8], until: u64) -> Result<usize, Malformed>;
+
+    /// Records begun so far.
+    fn started(&self) -> u64;
+
+    /// Tells that the object ends here.
+    fn finish(&mut self) -> Result<(), Malformed>;
+}
+
+/// A record that breaks the rules of its format.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// At a line, from 1, counted since the scanner was made.
+    Line { format: &'static str, line: u64, reason: String },
+    /// One name twice; record numbers from 1.
+    Duplicate { sequence: String, first: u64, second: u64 },
+}
+
+impl Malformed {
+    pub(crate) fn of(self, name: &str) -> FormatError {
+        let name = name.to_owned();
+        match self {
+            Malformed::Line { format, line, reason } => FormatError::Malformed { name, format, line, reason },
+            Malformed::Duplicate { sequence, first, second } => FormatError::DuplicateName { name, sequence, first, second },
+        }
+    }
+}
+
+/// Number of line feeds in `bytes`.
+fn count_lines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// How a byte is shown in an error message.
+fn show(byte: u8) -> String {
+    format!("`{}`", std::ascii::escape_default(byte))
+}

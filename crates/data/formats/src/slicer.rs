@@ -1,0 +1,210 @@
+//! The one driver: formats over a store.
+
+use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, Slice, canonical};
+use neardata_store::{StoreError, Stores};
+
+use crate::build::{Progress, build_index};
+use crate::index::{Index, IndexOptions};
+use crate::partition::{Partition, cuts};
+use crate::read::SliceReader;
+use crate::selection::{Selection, Stretch};
+use crate::{Compression, Format, FormatError, detect, sidecar};
+
+/// Where side-cars lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideCars {
+    /// The prefix below which every side-car has its address.
+    pub root: ObjectUri,
+}
+
+impl SideCars {
+    /// The address of the side-car of an object: it follows from the object's address and server, so that a changed object finds its
+    /// stale side-car and replaces it.
+    pub fn address(&self, object: &ObjectRef) -> ObjectUri {
+        let key = canonical::digest(&(&object.uri, &object.store));
+        self.root.join(&format!("v1/{}/{}.ndindex", &key[..2], &key[2..]))
+    }
+}
+
+/// What indexing found.
+#[derive(Clone, Debug)]
+pub struct IndexSummary {
+    /// The object, pinned.
+    pub object: ObjectRef,
+    /// Its side-car.
+    pub side_car: IndexRef,
+    /// Format of its records.
+    pub format: Format,
+    /// Compression around them.
+    pub compression: Compression,
+    /// Number of records.
+    pub records: u64,
+    /// Size when uncompressed.
+    pub uncompressed: u64,
+    /// Number of places where decoding can start.
+    pub checkpoints: u64,
+    /// Whether this call built the side-car; false when it was there and fresh.
+    pub built: bool,
+}
+
+/// Indexes, cuts and reads objects of a store.
+#[derive(Clone)]
+pub struct Slicer {
+    stores: Stores,
+    side_cars: SideCars,
+    options: IndexOptions,
+}
+
+struct Indexed {
+    index: Index,
+    side_car: IndexRef,
+    built: bool,
+}
+
+impl Slicer {
+    /// A slicer over these stores, keeping its side-cars there.
+    pub fn new(stores: Stores, side_cars: SideCars) -> Self {
+        Self { stores, side_cars, options: IndexOptions::default() }
+    }
+
+    /// The same with other index parameters; a side-car made with different ones is rebuilt.
+    pub fn with_options(mut self, options: IndexOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Makes sure that a fresh side-car exists: builds it if it is absent, stale or damaged.
+    pub fn index(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<IndexSummary, FormatError> {
+        let Indexed { index, side_car, built } = self.indexed(uri, progress)?;
+        Ok(IndexSummary {
+            checkpoints: index.points.iter().filter(|point| point.restart != crate::Restart::No).count() as u64,
+            object: index.source,
+            side_car,
+            format: index.format,
+            compression: index.compression,
+            records: index.records,
+            uncompressed: index.uncompressed,
+            built,
+        })
+    }
+
+    /// Cuts an object; indexes it first if need be. An object without records gives no slice.
+    pub fn slices(&self, uri: &ObjectUri, partition: Partition) -> Result<Vec<Slice>, FormatError> {
+        self.grouped_slices(uri, partition, 1)
+    }
+
+    /// Cuts an object whose records belong together in runs of `group` (2 for interleaved mates): no slice splits a run.
+    pub fn grouped_slices(&self, uri: &ObjectUri, partition: Partition, group: u64) -> Result<Vec<Slice>, FormatError> {
+        let indexed = self.indexed(uri, &|_| {})?;
+        let records = indexed.index.records;
+        if group > 1 && records % group != 0 {
+            return Err(FormatError::IncompleteGroup { name: uri.to_string(), records, group });
+        }
+        cut(&[indexed], partition, group)
+    }
+
+    /// Cuts mate files at the same read ordinals; refuses files with different numbers of reads.
+    pub fn paired_slices(&self, mate1: &ObjectUri, mate2: &ObjectUri, partition: Partition) -> Result<Vec<Slice>, FormatError> {
+        let mates = [self.indexed(mate1, &|_| {})?, self.indexed(mate2, &|_| {})?];
+        let [first, second] = [&mates[0].index, &mates[1].index];
+        if first.format != second.format {
+            return Err(FormatError::UnlikeMates {
+                first: mate1.to_string(),
+                first_format: first.format.to_string(),
+                second: mate2.to_string(),
+                second_format: second.format.to_string(),
+            });
+        }
+        if first.records != second.records {
+            return Err(FormatError::UnequalMates {
+                first: mate1.to_string(),
+                first_records: first.records,
+                second: mate2.to_string(),
+                second_records: second.records,
+            });
+        }
+        cut(&mates, partition, 1)
+    }
+
+    /// Reads object number `object` (from 0) of a slice: exactly its uncompressed bytes.
+    pub fn read(&self, slice: &Slice, object: usize) -> Result<SliceReader, FormatError> {
+        let format = Format::from_name(&slice.format).ok_or_else(|| FormatError::Unknown {
+            name: "this slice".into(),
+            found: format!("`{}`", slice.format),
+            remedy: "A later version of the program may have written it".into(),
+        })?;
+        let Selection { mut stretches } = slice.selection_as()?;
+        let no_such = || FormatError::NoSuchObject { asked: object, held: slice.objects.len() };
+        let source = slice.objects.get(object).ok_or_else(no_such)?;
+        if object >= stretches.len() {
+            return Err(no_such());
+        }
+        let stretch = stretches.swap_remove(object);
+        let side_car = match (stretch.window, slice.index.get(object)) {
+            (Some(_), Some(index)) => Some(self.stores.open(&index.clone().into())?),
+            _ => None,
+        };
+        SliceReader::new(self.stores.open(source)?, side_car.as_deref(), format, stretch)
+    }
+
+    fn indexed(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<Indexed, FormatError> {
+        let source = self.stores.head(uri)?;
+        let address = self.side_cars.address(&source);
+        match self.stored(&address) {
+            Ok(Some((index, side_car))) if index.source == source && index.options == self.options => {
+                return Ok(Indexed { index, side_car, built: false });
+            }
+            Ok(Some(_)) => tracing::info!(object = %uri, "the side-car is stale; building it again"),
+            Ok(None) => {}
+            Err(FormatError::SideCar { name, reason }) => {
+                tracing::warn!(object = %uri, side_car = name, reason, "the side-car is damaged; building it again");
+            }
+            Err(error) => return Err(error),
+        }
+        let reader = self.stores.open(&source)?;
+        let detected = detect(reader.as_ref())?;
+        let mut built = build_index(reader.as_ref(), &source, detected, self.options, progress)?;
+        let mut upload = self.stores.upload(&address)?;
+        built.write_to(&mut upload).map_err(|source| FormatError::Scratch { name: format!("the side-car of {uri}"), source })?;
+        let side_car = reference(upload.finish()?);
+        Ok(Indexed { index: built.index, side_car, built: true })
+    }
+
+    /// The side-car that lies at an address, fresh or not.
+    fn stored(&self, address: &ObjectUri) -> Result<Option<(Index, IndexRef)>, FormatError> {
+        let object = match self.stores.head(address) {
+            Ok(object) => object,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let index = sidecar::read_index(self.stores.open(&object)?.as_ref())?;
+        Ok(Some((index, reference(object))))
+    }
+}
+
+/// How slices refer to a side-car. Where the store gives no strong tag the size is enough: a window is checked against the checksum
+/// the slice carries, and a rebuilt side-car of the same object has the same bytes but another modification time.
+fn reference(mut object: ObjectRef) -> IndexRef {
+    if object.pin.is_weak() {
+        object.pin = Pin::WeakSize;
+    }
+    object.into()
+}
+
+fn cut(mates: &[Indexed], partition: Partition, group: u64) -> Result<Vec<Slice>, FormatError> {
+    let indexes: Vec<&Index> = mates.iter().map(|mate| &mate.index).collect();
+    let cuts = cuts(&indexes, partition, group)?;
+    let slice = |pair: &[u64]| {
+        let stretches: Vec<Stretch> = indexes.iter().map(|index| Stretch::new(index, pair[0], pair[1])).collect();
+        let needs_index = stretches.iter().any(|stretch| stretch.window.is_some());
+        let selection = serde_json::to_value(Selection { stretches }).map_err(neardata_core::SliceError::Malformed)?;
+        Ok(Slice {
+            v: Slice::VERSION,
+            format: indexes[0].format.name().to_owned(),
+            objects: indexes.iter().map(|index| index.source.clone()).collect(),
+            selection,
+            index: if needs_index { mates.iter().map(|mate| mate.side_car.clone()).collect() } else { Vec::new() },
+        })
+    };
+    cuts.windows(2).map(slice).collect()
+}
