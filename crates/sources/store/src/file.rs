@@ -213,7 +213,8 @@ pub(crate) fn list(root: &Path) -> Result<Vec<Listed>, StoreError> {
                 open.push(entry.map_err(|error| StoreError::io(&name, &error))?.path());
             }
         } else if !path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".part")) {
-            found.push(Listed { uri: ObjectUri::from_path(&path), size: metadata.len() });
+            let modified = metadata.modified().unwrap_or(std::time::UNIX_EPOCH);
+            found.push(Listed { uri: ObjectUri::from_path(&path), size: metadata.len(), modified });
         }
     }
     found.sort_by(|a, b| a.uri.cmp(&b.uri));

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -53,6 +54,8 @@ pub struct Listed {
     pub uri: ObjectUri,
     /// Its size in bytes.
     pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
 }
 
 /// How a conditional write ended.
@@ -247,7 +250,7 @@ impl Stores {
                 for meta in metas {
                     let text = format!("{}/{}", root_of(prefix, bucket), meta.location.as_ref());
                     let uri = text.parse().map_err(|error| StoreError::failed(&text, error))?;
-                    found.push(Listed { uri, size: meta.size });
+                    found.push(Listed { uri, size: meta.size, modified: meta.last_modified.into() });
                 }
                 found.sort_by(|a, b| a.uri.cmp(&b.uri));
                 Ok(found)
