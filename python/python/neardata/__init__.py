@@ -1,0 +1,69 @@
+r"""Bring functions to data: slice objects where they lie, and call Python on the slices, near them.
+
+```python
+import neardata
+
+slices = neardata.slices("s3://lab/reads.fastq.gz", n=32)
+with neardata.Executor() as executor:
+    for future in neardata.as_completed(executor.map(lambda part: part.read().count(b"\n") // 4, slices)):
+        print(future.result())
+```
+"""
+
+from ._cached import cached
+from ._errors import (
+    AccessDeniedError,
+    CallFailed,
+    CallKilled,
+    CallLost,
+    CallOutOfMemory,
+    CallTimedOut,
+    ConfigError,
+    Error,
+    FormatError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    ReadError,
+    RemoteError,
+    RemoteTraceback,
+    ServiceError,
+    ServiceUnavailableError,
+    SliceError,
+    UriError,
+    VersionMismatchError,
+)
+from ._executor import Executor
+from ._future import Future, as_completed, wait
+from ._native import ObjectRef, Slice, __version__
+from ._slices import slices
+
+__all__ = [
+    "AccessDeniedError",
+    "CallFailed",
+    "CallKilled",
+    "CallLost",
+    "CallOutOfMemory",
+    "CallTimedOut",
+    "ConfigError",
+    "Error",
+    "Executor",
+    "FormatError",
+    "Future",
+    "ObjectChangedError",
+    "ObjectNotFoundError",
+    "ObjectRef",
+    "ReadError",
+    "RemoteError",
+    "RemoteTraceback",
+    "ServiceError",
+    "ServiceUnavailableError",
+    "Slice",
+    "SliceError",
+    "UriError",
+    "VersionMismatchError",
+    "__version__",
+    "as_completed",
+    "cached",
+    "slices",
+    "wait",
+]

@@ -1,0 +1,129 @@
+import io
+from typing import Any, final
+
+__version__: str
+
+@final
+class ObjectRef:
+    """One version of one object: where it is, what pins it, how large it is."""
+
+    @property
+    def uri(self) -> str:
+        """Its address."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes, as stored."""
+
+    @property
+    def etag(self) -> str | None:
+        """The entity tag that pins it; `None` where the store gives none and the modification time or the size must do."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """The server the address is meant on; `None` for the provider's own."""
+
+    @property
+    def region(self) -> str | None:
+        """The region of the server."""
+
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class Slice:
+    """A typed, lazily read part of an object, or of two objects that are read together.
+
+    A slice is a small immutable value: it holds addresses, entity tags and positions, no data and no credentials. It can be
+    pickled, hashed, compared and written as JSON, and read by any process that can reach the objects.
+
+    ```python
+    part = neardata.slices("s3://lab/reads.fastq.gz", n=32)[7]
+    part.read()                          # its uncompressed bytes
+    with part.open() as lines:           # the same as a file, a piece at a time
+        first = next(lines)
+    neardata.Slice.from_json(part.to_json()) == part
+    ```
+    """
+
+    def __new__(cls, text: str) -> Slice:
+        """Read a slice from its JSON text, as `from_json` does."""
+
+    @classmethod
+    def from_json(cls, text: str) -> Slice:
+        """Read a slice from one line of JSON, as `to_json` and the command `neardata slice` write it.
+
+        Raises:
+            neardata.SliceError: the text is not a slice.
+
+        """
+
+    def to_json(self) -> str:
+        """Write the slice as canonical JSON: equal slices give equal texts."""
+
+    @property
+    def format(self) -> str:
+        """Name of the format: `fastq`, `fasta`, `csv` or `text`."""
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """Which part of the objects, in the format's own terms."""
+
+    @property
+    def objects(self) -> tuple[ObjectRef, ...]:
+        """The objects: one, or two for paired reads."""
+
+    def read(self, object: int = 0) -> bytes:
+        """Read the uncompressed bytes of one of its objects; other Python threads go on meanwhile.
+
+        Args:
+            object: which of the objects, from 0; 1 is the second mate of paired reads.
+
+        Raises:
+            neardata.ObjectChangedError: the object is not the version the slice was made for.
+            neardata.ReadError: the object cannot be read.
+            neardata.FormatError: its bytes are not what its format says.
+
+        """
+
+    def open(self, object: int = 0) -> io.BufferedReader:
+        """Open the uncompressed bytes of one of its objects as a file: fetched and decompressed a piece at a time, as it is read.
+
+        ```python
+        with part.open() as file:
+            for line in file:
+                ...
+        ```
+
+        Args:
+            object: which of the objects, from 0.
+
+        """
+
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class SliceStream:
+    """The uncompressed bytes of a slice, as they come."""
+
+    def read(self, size: int) -> bytes:
+        """Read `size` bytes; fewer only at the end."""
+
+def slices(
+    uri: str,
+    n: int | None,
+    bytes: int | None,
+    records: int | None,
+    mate2: str | None,
+) -> list[Slice]:
+    """Cut an object, or a pair of objects, into slices."""
+
+def parse_bytes(text: str) -> int:
+    """Read a text like `64M` or `1.5GB`."""
+
+def fetch(uri: str) -> bytes:
+    """Get a whole object."""
+
+def run_cli(arguments: list[str], self_command: list[str]) -> int:
+    """Run the `neardata` command and return its exit code; `self_command` is how it starts itself for workers."""

@@ -1,0 +1,43 @@
+//! `neardata._native`: what the Python package takes from the Rust core.
+//!
+//! Everything here is thin: it converts values, releases the interpreter while Rust works, and turns errors into the classes of
+//! `neardata._errors`. What a user sees is documented in `_native.pyi`.
+
+mod errors;
+mod slice;
+mod slicing;
+mod stream;
+mod values;
+
+use pyo3::prelude::*;
+
+use crate::errors::Failure;
+
+/// Bytes that a text like `64M` stands for.
+#[pyfunction]
+fn parse_bytes(text: &str) -> PyResult<u64> {
+    neardata_core::parse_bytes(text).map_err(|error| errors::value_error(error.to_string()))
+}
+
+/// The whole object at `uri`.
+#[pyfunction]
+fn fetch<'py>(py: Python<'py>, uri: &str) -> Result<Bound<'py, pyo3::types::PyBytes>, Failure> {
+    let uri = slicing::absolute(uri)?;
+    let bytes = py.detach(|| slicing::fetch(&uri))?;
+    Ok(pyo3::types::PyBytes::new(py, &bytes))
+}
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::{
+        fetch, parse_bytes,
+        slice::{ObjectRef, Slice},
+        slicing::slices,
+        stream::SliceStream,
+    };
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = neardata_core::VERSION;
+}

@@ -1,0 +1,168 @@
+"""Slices of real objects on the local disk, through the Rust core."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import random
+import threading
+import time
+from pathlib import Path
+
+import neardata
+import pytest
+
+READS = 20_000
+
+
+def reads(seed: int, count: int = READS) -> bytes:
+    rng = random.Random(seed)
+    lines = []
+    for number in range(count):
+        length = rng.randrange(50, 151)
+        bases = "".join(rng.choices("ACGT", k=length))
+        qualities = "".join(rng.choices("!#5?FI", k=length))
+        lines.append(f"@read{number} {seed}\n{bases}\n+\n{qualities}\n")
+    return "".join(lines).encode()
+
+
+@pytest.fixture(scope="session")
+def raw() -> tuple[bytes, bytes]:
+    return reads(1), reads(2)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NEARDATA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def mates(tmp_path: Path, raw: tuple[bytes, bytes]) -> tuple[Path, Path]:
+    paths = tmp_path / "r1.fastq.gz", tmp_path / "r2.fastq.gz"
+    for path, data in zip(paths, raw, strict=True):
+        path.write_bytes(gzip.compress(data, 6))
+    return paths
+
+
+def test_slices_concatenate_to_the_object(mates: tuple[Path, Path], raw: tuple[bytes, bytes], cache: Path) -> None:
+    for options in ({"n": 7}, {"bytes": "512K"}, {"records": 3001}):
+        parts = neardata.slices(mates[0], **options)
+        assert b"".join(part.read() for part in parts) == raw[0], options
+    assert len(neardata.slices(str(mates[0]), records=3001)) == 7
+    assert list(cache.rglob("*.ndindex")), "the side-car lies in the cache, not beside the object"
+    assert sorted(mates[0].parent.glob("*.gz*")) == sorted(mates)
+
+
+def test_relative_paths(mates: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mates[0].parent)
+    (part,) = neardata.slices("r1.fastq.gz", n=1)
+    assert part.objects[0].uri == f"file://{mates[0]}", "a slice can be read from any folder"
+
+
+def test_mates_are_cut_at_the_same_reads(mates: tuple[Path, Path], raw: tuple[bytes, bytes]) -> None:
+    parts = neardata.slices(mates[0], mate2=mates[1], n=5)
+    assert len(parts) == 5
+    for part in parts:
+        names = [[line.split()[0] for line in part.read(mate).splitlines()[::4]] for mate in (0, 1)]
+        assert names[0] == names[1] != []
+    for mate in (0, 1):
+        assert b"".join(part.read(object=mate) for part in parts) == raw[mate]
+    with pytest.raises(neardata.FormatError, match="no object number 2"):
+        parts[0].read(2)
+
+
+def test_a_slice_is_a_value(mates: tuple[Path, Path]) -> None:
+    first, second = neardata.slices(mates[0], n=2)
+    again = pickle.loads(pickle.dumps(first))
+    assert again == first != second
+    assert hash(again) == hash(first)
+    assert again.read() == first.read()
+    assert neardata.Slice.from_json(first.to_json()) == first
+    assert len({first, again, second}) == 2
+    assert first.format == "fastq"
+    assert isinstance(first.selection, dict)
+    (source,) = first.objects
+    assert (source.uri, source.size) == (f"file://{mates[0]}", mates[0].stat().st_size)
+    assert len(first.to_json()) < 1024 + 2 * len(source.uri)
+    with pytest.raises(AttributeError):
+        first.format = "other"  # type: ignore[misc]
+    assert "r1.fastq.gz" in repr(first)
+
+
+def test_open_streams(mates: tuple[Path, Path], raw: tuple[bytes, bytes]) -> None:
+    part = neardata.slices(mates[0], n=3)[1]
+    with part.open() as file:
+        assert isinstance(file, io.BufferedReader)
+        assert file.readline().startswith(b"@read")
+        rest = file.read(10) + file.read()
+    assert file.closed
+    whole = part.read()
+    assert whole.endswith(rest)
+    assert list(part.open()) == whole.splitlines(keepends=True)
+    with io.TextIOWrapper(part.open()) as text:
+        assert next(text).startswith("@read")
+    buffer = bytearray(1000)
+    assert part.open().readinto(buffer) == 1000
+    assert bytes(buffer) == whole[:1000]
+
+
+def test_reading_lets_other_threads_run(mates: tuple[Path, Path]) -> None:
+    big = mates[0].parent / "big.fastq.gz"
+    big.write_bytes(gzip.compress(reads(3) * 40, 1))
+    (part,) = neardata.slices(big, n=1)
+    ticks = 0
+    over = threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not over.is_set():
+            ticks += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    before, start = ticks, time.perf_counter()
+    part.read()
+    gained, seconds = ticks - before, time.perf_counter() - start
+    over.set()
+    thread.join()
+    assert gained > seconds / 0.01, f"{gained} ticks in {seconds:.3f} s"
+
+
+def test_errors_are_typed_and_name_the_file(mates: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(neardata.ObjectNotFoundError, match=r"missing\.gz does not exist"):
+        neardata.slices(tmp_path / "missing.gz", n=1)
+    with pytest.raises(FileNotFoundError):
+        neardata.slices(tmp_path / "missing.gz", n=1)
+    with pytest.raises(neardata.UriError, match="unknown scheme `ftp://`"):
+        neardata.slices("ftp://x/y", n=1)
+    with pytest.raises(neardata.SliceError, match="not a slice"):
+        neardata.Slice.from_json("{}")
+    with pytest.raises(TypeError, match="exactly one of"):
+        neardata.slices(mates[0])
+    with pytest.raises(TypeError, match="exactly one of"):
+        neardata.slices(mates[0], n=1, records=2)
+    with pytest.raises(ValueError, match="is not a number of bytes"):
+        neardata.slices(mates[0], bytes="many")
+    with pytest.raises(neardata.FormatError, match="at least 1"):
+        neardata.slices(mates[0], n=0)
+
+    truncated = tmp_path / "truncated.fastq.gz"
+    truncated.write_bytes(mates[0].read_bytes()[:100_000])
+    with pytest.raises(neardata.FormatError, match=r"truncated\.fastq\.gz: truncated gzip"):
+        neardata.slices(truncated, n=2)
+    (tmp_path / "short.fastq").write_bytes(reads(2, 10))
+    with pytest.raises(neardata.FormatError, match=r"20000 reads but its mate .*short\.fastq holds 10"):
+        neardata.slices(mates[0], mate2=tmp_path / "short.fastq", n=2)
+
+
+def test_a_changed_object_is_noticed(mates: tuple[Path, Path]) -> None:
+    part = neardata.slices(mates[0], n=2)[1]
+    mates[0].write_bytes(gzip.compress(reads(9), 6))
+    with pytest.raises(neardata.ObjectChangedError, match=r"r1\.fastq\.gz changed"):
+        part.read()
+    with pytest.raises(neardata.ReadError):
+        part.open()
