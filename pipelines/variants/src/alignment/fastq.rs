@@ -26,7 +26,9 @@ pub enum FastqError {
         reason: String,
     },
     /// The two reads at the same place are no pair.
-    #[error("record {record}: `{name1}` of {source1} and `{name2}` of {source2} are no pair; mates must stand at the same place in both files")]
+    #[error(
+        "record {record}: `{name1}` of {source1} and `{name2}` of {source2} are no pair; mates must stand at the same place in both files"
+    )]
     NoPair {
         /// the record's ordinal, from 1
         record: u64,
@@ -50,7 +52,9 @@ pub enum FastqError {
         record: u64,
     },
     /// Neighbours of one name in what should be single reads.
-    #[error("{source_name}, records {record} and the one before are both named `{name}`: these are pairs in one file; say --interleaved")]
+    #[error(
+        "{source_name}, records {record} and the one before are both named `{name}`: these are pairs in one file; say --interleaved"
+    )]
     Interleaved {
         /// the object
         source_name: String,
@@ -226,7 +230,12 @@ impl<R: Read> FragmentReader<R> {
         }
     }
 
-    fn checked_pair(&self, source1: String, source2: String, record: u64) -> Result<Option<(&Read1, Option<&Read1>)>, FastqError> {
+    fn checked_pair(
+        &self,
+        source1: String,
+        source2: String,
+        record: u64,
+    ) -> Result<Option<(&Read1, Option<&Read1>)>, FastqError> {
         if same_fragment(&self.first.name, &self.second.name) {
             return Ok(Some((&self.first, Some(&self.second))));
         }

@@ -1,6 +1,8 @@
 //! The aligner in this process: `rammap`, whose records are those of `minimap2 -ax sr`, byte for byte.
 
-use std::io::{self, Cursor, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::Path;
 
 use rammap::align::extend::AlignmentContext;
 use rammap::align::index::{Index, IndexBuilder};
@@ -27,7 +29,7 @@ fn short_reads() -> io::Result<(MapOptions, usize, usize, bool)> {
 }
 
 /// Builds the index of a FASTA reference and writes it to `output`.
-pub fn build_index(fasta: &std::path::Path, output: impl Write) -> io::Result<()> {
+pub fn build_index(fasta: &Path, output: impl Write) -> io::Result<()> {
     let (_, k, w, compressed) = short_reads()?;
     let mut builder = IndexBuilder::new(w, k, compressed, usize::MAX);
     let path = fasta.to_str().ok_or_else(|| io::Error::other("a path that is no text"))?;
@@ -41,9 +43,10 @@ pub fn build_index(fasta: &std::path::Path, output: impl Write) -> io::Result<()
 
 impl SharedIndex {
     /// Loads an index that [`build_index`] wrote.
-    pub fn load(bytes: &[u8]) -> io::Result<Self> {
+    pub fn load(path: &Path) -> io::Result<Self> {
         let (mut options, ..) = short_reads()?;
-        let index = Index::load_part(&mut Cursor::new(bytes))?.ok_or_else(|| io::Error::other("an empty aligner index"))?;
+        let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
+        let index = Index::load_part(&mut file)?.ok_or_else(|| io::Error::other("an empty aligner index"))?;
         finalize_options(&mut options, index.kmer_size);
         calibrate_mid_occ(&mut options, &index, MID_OCCURRENCE);
         Ok(Self { index, options })
@@ -81,15 +84,31 @@ impl<'a> Rammap<'a> {
         let segments = 1 + usize::from(mate.is_some());
         let (alignment, mapping) = (&mut self.alignment, &mut self.mapping);
         let (lines, _) = match mate {
-            Some(mate) => {
-                align_and_format_pair(options, index, &info(read, 0, segments), &info(mate, 1, segments), alignment, mapping, None, &self.output)
+            Some(mate) => align_and_format_pair(
+                options,
+                index,
+                &info(read, 0, segments),
+                &info(mate, 1, segments),
+                alignment,
+                mapping,
+                None,
+                &self.output,
+            ),
+            None => {
+                align_and_format_query(options, index, &info(read, 0, segments), alignment, mapping, None, None, &self.output)
             }
-            None => align_and_format_query(options, index, &info(read, 0, segments), alignment, mapping, None, None, &self.output),
         };
         lines
     }
 }
 
 fn info(read: &Read1, segment: usize, segments: usize) -> ReadInfo<'_> {
-    ReadInfo { qname: &read.name, qseq: &read.bases, qual: Some(&read.qualities), comment: None, n_seg: segments, seg_idx: segment }
+    ReadInfo {
+        qname: &read.name,
+        qseq: &read.bases,
+        qual: Some(&read.qualities),
+        comment: None,
+        n_seg: segments,
+        seg_idx: segment,
+    }
 }

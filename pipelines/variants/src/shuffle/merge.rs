@@ -33,7 +33,8 @@ impl<R: Read> Cursor<R> {
             self.end = 0;
         }
         let damaged = BlockError::Damaged("a record that leaves its block");
-        let (length, _) = self.raw[self.end..].split_first_chunk::<4>().ok_or(BlockError::Damaged("a block that ends in a length"))?;
+        let (length, _) =
+            self.raw[self.end..].split_first_chunk::<4>().ok_or(BlockError::Damaged("a block that ends in a length"))?;
         self.start = self.end + 4;
         self.end = self.start + u32::from_le_bytes(*length) as usize;
         let record = self.raw.get(self.start..self.end).and_then(Record::new).ok_or(damaged)?;

@@ -1,7 +1,5 @@
 //! The table of a run's blocks.
 
-use std::ops::Range;
-
 use neardata_core::ByteRange;
 use thiserror::Error;
 
@@ -80,16 +78,19 @@ impl Table {
         Ok(Self { blocks: blocks.collect() })
     }
 
-    /// The one stretch of bytes with every record of `contig` that overlaps `[positions)`; empty if there is none.
-    pub fn range(&self, contig: i32, positions: Range<i32>) -> ByteRange {
-        let begin = self.blocks.partition_point(|block| (block.contig as u32) < contig as u32);
-        let of_contig = self.blocks[begin..].iter().take_while(|block| block.contig == contig);
-        let mut touching = of_contig.filter(|block| block.first < positions.end && block.end > positions.start);
+    /// The one stretch of bytes with every record that overlaps the genome from `from` up to (not including) `to`, both (contig,
+    /// position); empty if there is none.
+    pub fn range(&self, from: (u32, i32), to: (u32, i32)) -> ByteRange {
+        let of_contigs = self.blocks.iter().filter_map(|block| Some((u32::try_from(block.contig).ok()?, block)));
+        let mut touching = of_contigs
+            .skip_while(|(contig, _)| *contig < from.0)
+            .take_while(|(contig, _)| *contig <= to.0)
+            .filter(|(contig, block)| (*contig, block.first) < to && (*contig, block.end) > from)
+            .map(|(_, block)| block.bytes);
         let Some(first) = touching.next() else {
             return ByteRange::new(0, 0);
         };
-        let last = touching.last().unwrap_or(first);
-        ByteRange::new(first.bytes.start, last.bytes.end)
+        ByteRange::new(first.start, touching.last().unwrap_or(first).end)
     }
 
     /// The bytes of the records without a place.

@@ -43,7 +43,14 @@ impl RunWriter {
     /// A writer that keeps about `budget` bytes of records in memory and spills below `scratch`.
     pub fn new(scratch: &Path, budget: usize) -> Self {
         let budget = budget.clamp(1 << 16, u32::MAX as usize - (1 << 28));
-        Self { scratch: scratch.to_owned(), budget, buffer: Vec::new(), keys: Vec::new(), spills: Vec::new(), summary: RunSummary::default() }
+        Self {
+            scratch: scratch.to_owned(),
+            budget,
+            buffer: Vec::new(),
+            keys: Vec::new(),
+            spills: Vec::new(),
+            summary: RunSummary::default(),
+        }
     }
 
     /// Takes one record as `append` writes it behind its length (see `Encoder::encode`).
@@ -140,7 +147,8 @@ impl<W: Write> Blocks<W> {
         }
         self.raw.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         self.raw.extend_from_slice(bytes);
-        let first = BlockEntry { contig, first: position, last: position, end: 0, records: 0, raw: 0, bytes: ByteRange::new(0, 0) };
+        let first =
+            BlockEntry { contig, first: position, last: position, end: 0, records: 0, raw: 0, bytes: ByteRange::new(0, 0) };
         let open = self.open.get_or_insert(first);
         open.records += 1;
         open.last = position;
