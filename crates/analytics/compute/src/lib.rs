@@ -1,1 +1,27 @@
-//! neardata-compute
+//! Jobs and calls: where and when.
+//!
+//! An [`Engine`] runs [`Pipeline`]s: drivers that turn a request into calls. It finds calls that are done already by their content
+//! address, shares its workers fairly between jobs, runs attempts through an [`Executor`], retries what can be retried, and commits
+//! each result once. `docs/design/engine.md` tells why it is built this way.
+
+mod calls;
+mod engine;
+mod error;
+mod event;
+mod executor;
+mod job;
+mod journal;
+mod log;
+mod metrics;
+mod pipeline;
+mod running;
+mod slots;
+mod view;
+
+pub use engine::{Engine, EngineOptions, Tuning};
+pub use error::EngineError;
+pub use event::{CallEvent, CallState, Event, EventKind, Failure, JobError, JobState};
+pub use executor::{AttemptDone, AttemptLost, AttemptOrder, Executor, Observer};
+pub use job::Job;
+pub use pipeline::{CallFailed, JobRequest, Pipeline, PipelineError};
+pub use view::{AttemptView, CallView, JobKind, JobSummary, JobView, StageView};

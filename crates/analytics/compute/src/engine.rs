@@ -1,0 +1,448 @@
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{FutureExt, Stream, StreamExt};
+use neardata_core::{JobId, ObjectUri};
+use neardata_formats::SideCars;
+use neardata_functions::{Cause, Registry};
+use neardata_store::Stores;
+use serde_json::Value;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::event::{CallEvent, CallState, Event, EventKind, JobError, JobState};
+use crate::executor::Executor;
+use crate::executor::local::{LocalExecutor, LocalOptions};
+use crate::executor::process::Workers;
+use crate::journal::{JobRow, Journal};
+use crate::log::{JobLog, OutputLog, now};
+use crate::metrics::{Counter, Metrics};
+use crate::running::{Calls, RunningJob};
+use crate::slots::Slots;
+use crate::view::{JobKind, JobSummary, JobView};
+use crate::{EngineError, Job, JobRequest, Pipeline, PipelineError, calls};
+
+/// What an engine is made of.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// The engine's own folder: database, logs, scratch space, sockets. One engine a folder.
+    pub folder: PathBuf,
+    /// The prefix for records and outputs of jobs that name none.
+    pub results: ObjectUri,
+    /// Object access.
+    pub stores: Stores,
+    /// Where side-car indexes lie.
+    pub side_cars: SideCars,
+    /// How many calls run at once.
+    pub workers: usize,
+    /// The command that starts a worker, such as `neardata worker`.
+    pub worker_command: Vec<OsString>,
+    /// The native functions, the same as the workers have.
+    pub registry: Registry,
+    /// The pipelines.
+    pub pipelines: Vec<Arc<dyn Pipeline>>,
+    /// What seldom needs a change.
+    pub tuning: Tuning,
+}
+
+/// Times that seldom need a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Wait before the second attempt; doubled for each one after it.
+    pub back_off: Duration,
+    /// A worker that is silent for so long is lost.
+    pub heartbeat_timeout: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { back_off: Duration::from_millis(200), heartbeat_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Runs jobs. Cheap to clone; see [`Engine::shutdown`] for how it ends.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What the parts of an engine share.
+pub(crate) struct Shared {
+    pub(crate) folder: PathBuf,
+    pub(crate) results: ObjectUri,
+    pub(crate) stores: Stores,
+    pub(crate) side_cars: SideCars,
+    pub(crate) registry: Registry,
+    pub(crate) tuning: Tuning,
+    pub(crate) slots: Slots,
+    pub(crate) executor: LocalExecutor,
+    pub(crate) metrics: Metrics,
+    pub(crate) journal: Journal,
+    pipelines: Vec<Arc<dyn Pipeline>>,
+    live: Mutex<Live>,
+    _lock: File,
+}
+
+#[derive(Default)]
+struct Live {
+    jobs: HashMap<JobId, LiveJob>,
+    stopping: bool,
+}
+
+struct LiveJob {
+    row: JobRow,
+    log: Arc<JobLog>,
+    running: Arc<RunningJob>,
+    task: AbortHandle,
+}
+
+impl Engine {
+    /// Starts an engine in its folder, which is made if need be and locked as long as the engine lives.
+    pub async fn start(options: EngineOptions) -> Result<Self, EngineError> {
+        let folder = prepare_folder(&options.folder)?;
+        let lock = lock_folder(&folder)?;
+        let scratch = folder.join("scratch");
+        // What an engine that was killed left behind.
+        let _nothing_there = fs::remove_dir_all(&scratch);
+        fs::create_dir_all(&scratch)?;
+        fs::create_dir_all(folder.join("logs"))?;
+        let journal = Journal::open(&folder)?;
+        let workers = Arc::new(Workers::listen(&folder)?);
+        let slots = options.workers.max(1);
+        let executor = LocalExecutor::new(LocalOptions {
+            workers,
+            command: options.worker_command,
+            slots,
+            scratch,
+            side_cars: options.side_cars.root.clone(),
+            heartbeat_timeout: options.tuning.heartbeat_timeout,
+        });
+        let shared = Shared {
+            folder,
+            results: options.results,
+            stores: options.stores,
+            side_cars: options.side_cars,
+            registry: options.registry,
+            tuning: options.tuning,
+            slots: Slots::new(slots),
+            executor,
+            metrics: Metrics::default(),
+            journal,
+            pipelines: options.pipelines,
+            live: Mutex::default(),
+            _lock: lock,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Submits a job; it is stored when this returns, and runs.
+    pub async fn submit(&self, request: JobRequest) -> Result<JobId, EngineError> {
+        if let Some(job) = request.resume {
+            return self.resume(&job).await;
+        }
+        let pipeline = self.shared.pipeline(&request.pipeline)?;
+        let summary = JobSummary {
+            id: JobId::fresh(),
+            name: request.pipeline.clone(),
+            kind: JobKind::Pipeline,
+            state: JobState::Running,
+            created: now(),
+            finished: None,
+            results: request.results.clone().unwrap_or_else(|| self.shared.results.clone()),
+        };
+        let as_stored = serde_json::to_value(&request).map_err(|error| EngineError::Request(error.to_string()))?;
+        let row = JobRow { summary, request: as_stored };
+        self.shared.journal.insert(row.clone()).await?;
+        self.shared.metrics.add(Counter::JobsSubmitted, 1);
+        self.launch(row, request, pipeline, Vec::new())
+    }
+
+    /// Goes on with all jobs that an earlier engine in this folder did not finish.
+    pub async fn resume_unfinished(&self) -> Result<Vec<JobId>, EngineError> {
+        let mut resumed = Vec::new();
+        for row in self.shared.journal.jobs(true).await? {
+            let id = row.summary.id;
+            if self.live_log(&id).is_some() {
+                continue;
+            }
+            if row.summary.kind == JobKind::Python {
+                let log = JobLog::new(id.clone(), Some(self.shared.journal.clone()), self.stored_events(&id).await?);
+                let message = "the engine ended while the job ran; Python calls are not stored: submit them again".to_owned();
+                log.finish(JobState::Failed, None, Some(JobError { cause: Cause::Lost, message })).await;
+                continue;
+            }
+            resumed.push(self.resume(&id).await?);
+        }
+        Ok(resumed)
+    }
+
+    async fn resume(&self, id: &JobId) -> Result<JobId, EngineError> {
+        let refuse = |reason: &str| EngineError::NotResumable { job: id.clone(), reason: reason.to_owned() };
+        let row = self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?;
+        if self.live_log(id).is_some() {
+            return Err(refuse("it is running"));
+        }
+        if row.summary.kind != JobKind::Pipeline {
+            return Err(refuse("Python calls are not stored"));
+        }
+        let request: JobRequest =
+            serde_json::from_value(row.request.clone()).map_err(|error| refuse(&format!("its request is damaged: {error}")))?;
+        let pipeline = self.shared.pipeline(&request.pipeline)?;
+        let mut events = self.stored_events(id).await?;
+        events.retain(|event| !matches!(event.kind, EventKind::Job { .. }));
+        self.shared.journal.reopen(id);
+        self.launch(row, request, pipeline, events)
+    }
+
+    fn launch(
+        &self,
+        mut row: JobRow,
+        request: JobRequest,
+        pipeline: Arc<dyn Pipeline>,
+        earlier: Vec<Event>,
+    ) -> Result<JobId, EngineError> {
+        row.summary.state = JobState::Running;
+        row.summary.finished = None;
+        let id = row.summary.id.clone();
+        let slots = self.shared.executor.slots();
+        let calls = Calls::from_events(&earlier);
+        let log = JobLog::new(id.clone(), Some(self.shared.journal.clone()), earlier);
+        let running = Arc::new(RunningJob {
+            id: id.clone(),
+            engine: self.shared.clone(),
+            results: row.summary.results.clone(),
+            cap: request.workers.unwrap_or(slots).clamp(1, slots),
+            log: log.clone(),
+            output: OutputLog::new(&self.shared.folder, &id),
+            cancel: CancellationToken::new(),
+            attempts: TaskTracker::new(),
+            calls: Mutex::new(calls),
+        });
+        let mut live = self.shared.live();
+        if live.stopping {
+            return Err(EngineError::Stopped);
+        }
+        let task = tokio::spawn(drive(running.clone(), pipeline, request.arguments, request.deadline)).abort_handle();
+        live.jobs.insert(id.clone(), LiveJob { row, log, running, task });
+        Ok(id)
+    }
+
+    /// The events of a job from number `from` on, until the last one; past ones come at once.
+    pub async fn events(&self, id: &JobId, from: u64) -> Result<impl Stream<Item = Event> + Send + use<>, EngineError> {
+        let batches = self.event_batches(id, from).await?;
+        Ok(batches.flat_map(|batch| futures::stream::iter(batch).map(Arc::unwrap_or_clone)))
+    }
+
+    /// The same, those events together that are there together.
+    pub async fn event_batches(
+        &self,
+        id: &JobId,
+        from: u64,
+    ) -> Result<impl Stream<Item = Vec<Arc<Event>>> + Send + use<>, EngineError> {
+        let log = match self.live_log(id) {
+            Some(log) => log,
+            None => {
+                let row = self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?;
+                let mut events = self.stored_events(id).await?;
+                if !events.last().is_some_and(|event| matches!(event.kind, EventKind::Job { .. })) {
+                    let seq = events.last().map_or(1, |event| event.seq + 1);
+                    let state = if row.summary.state.is_final() { row.summary.state } else { JobState::Interrupted };
+                    events.push(Event { seq, t: now(), kind: EventKind::Job { state, result: None, error: None } });
+                }
+                JobLog::new(id.clone(), None, events)
+            }
+        };
+        Ok(log.follow(from))
+    }
+
+    /// Waits for the end of a job and says how it went.
+    pub async fn wait(&self, id: &JobId) -> Result<JobView, EngineError> {
+        let batches = self.event_batches(id, 0).await?;
+        batches.for_each(|_| futures::future::ready(())).await;
+        self.job(id).await
+    }
+
+    /// Cancels a job: its running calls are killed at once. A job that has ended is left as it is.
+    pub async fn cancel(&self, id: &JobId) -> Result<(), EngineError> {
+        let token = self.shared.live().jobs.get(id).map(|job| job.running.cancel.clone());
+        match token {
+            Some(token) => token.cancel(),
+            None => drop(self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?),
+        }
+        Ok(())
+    }
+
+    /// All jobs, the latest first.
+    pub async fn jobs(&self) -> Result<Vec<JobSummary>, EngineError> {
+        let rows = self.shared.journal.jobs(false).await?;
+        Ok(rows.into_iter().map(|row| self.as_it_is(row.summary)).collect())
+    }
+
+    /// All there is to see of a job.
+    pub async fn job(&self, id: &JobId) -> Result<JobView, EngineError> {
+        let live = self.shared.live().jobs.get(id).map(|job| (job.row.clone(), job.log.events()));
+        if let Some((row, events)) = live {
+            let arguments = row.request.get("arguments").cloned().unwrap_or_default();
+            return Ok(JobView::fold(row.summary, arguments, events.iter().map(AsRef::as_ref)));
+        }
+        let row = self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?;
+        let events = self.stored_events(id).await?;
+        let arguments = row.request.get("arguments").cloned().unwrap_or_default();
+        Ok(JobView::fold(self.as_it_is(row.summary), arguments, &events))
+    }
+
+    /// What the calls of a job wrote on standard output and error.
+    pub async fn logs(&self, id: &JobId) -> Result<String, EngineError> {
+        if self.live_log(id).is_none() {
+            self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?;
+        }
+        let path = OutputLog::path(&self.shared.folder, id);
+        let read = tokio::task::spawn_blocking(move || fs::read(path)).await.map_err(io::Error::other)?;
+        match read {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counters and gauges in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        let running = self.shared.live().jobs.len() as u64;
+        let workers = self.shared.executor.processes() as u64;
+        self.shared.metrics.render(&[
+            ("neardata_jobs_running", "Jobs that run now.", running),
+            ("neardata_workers", "Worker processes that exist now.", workers),
+            ("neardata_slots", "Calls that can run at once.", self.shared.executor.slots() as u64),
+        ])
+    }
+
+    /// Stops: workers are killed, unfinished jobs stay resumable. The folder is free once all clones of the engine are gone.
+    pub async fn shutdown(&self) {
+        let jobs: Vec<_> = {
+            let mut live = self.shared.live();
+            live.stopping = true;
+            live.jobs.drain().map(|(_, job)| job).collect()
+        };
+        for job in &jobs {
+            job.task.abort();
+            job.running.attempts.close();
+        }
+        for job in &jobs {
+            let _still_dying = tokio::time::timeout(Duration::from_secs(5), job.running.attempts.wait()).await;
+        }
+    }
+
+    fn live_log(&self, id: &JobId) -> Option<Arc<JobLog>> {
+        self.shared.live().jobs.get(id).map(|job| job.log.clone())
+    }
+
+    async fn stored_events(&self, id: &JobId) -> Result<Vec<Event>, EngineError> {
+        self.shared.journal.events_of(id).await
+    }
+
+    /// A job that the database calls running but that does not run here was interrupted.
+    fn as_it_is(&self, summary: JobSummary) -> JobSummary {
+        let lost = summary.state == JobState::Running && self.live_log(&summary.id).is_none();
+        JobSummary { state: if lost { JobState::Interrupted } else { summary.state }, ..summary }
+    }
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pipeline(&self, name: &str) -> Result<Arc<dyn Pipeline>, EngineError> {
+        let found = self.pipelines.iter().find(|pipeline| pipeline.name() == name).cloned();
+        found.ok_or_else(|| EngineError::UnknownPipeline {
+            name: name.to_owned(),
+            known: self.pipelines.iter().map(|pipeline| pipeline.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// Runs a job's driver to its end, then tidies up.
+async fn drive(job: Arc<RunningJob>, pipeline: Arc<dyn Pipeline>, arguments: Value, deadline: Option<Duration>) {
+    job.log.push(EventKind::Job { state: JobState::Running, result: None, error: None });
+    let handle = Job::new(job.clone());
+    let driver = AssertUnwindSafe(async move { pipeline.run(handle, arguments).await }).catch_unwind();
+    let too_late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = job.cancel.cancelled() => Err(PipelineError::new(Cause::Cancelled, "the job was cancelled")),
+        outcome = driver => outcome.unwrap_or_else(|_| Err(PipelineError::new(Cause::Exception, "the pipeline's driver panicked; this is a bug"))),
+        () = too_late => Err(PipelineError::new(Cause::Timeout, "the job ran past its deadline; finished calls are kept")),
+    };
+
+    // The driver is gone, and with it its calls: wait until the last process is dead before sweeping after them.
+    job.cancel.cancel();
+    job.attempts.close();
+    let _still_dying = tokio::time::timeout(Duration::from_secs(10), job.attempts.wait()).await;
+    cancel_open_calls(&job);
+    let sweeping = job.clone();
+    let _swept = tokio::task::spawn_blocking(move || calls::sweep(&sweeping)).await;
+    let (state, counter) = match &outcome {
+        Ok(_) => (JobState::Done, Counter::JobsDone),
+        Err(error) if error.cause == Cause::Cancelled => (JobState::Cancelled, Counter::JobsCancelled),
+        Err(_) => (JobState::Failed, Counter::JobsFailed),
+    };
+    job.engine.metrics.add(counter, 1);
+    let (result, error) = match outcome {
+        Ok(result) => (Some(result), None),
+        Err(PipelineError { cause, message }) => (None, Some(JobError { cause, message })),
+    };
+    job.log.finish(state, result, error).await;
+    job.engine.live().jobs.remove(&job.id);
+}
+
+/// Calls that the driver did not wait for are cancelled.
+fn cancel_open_calls(job: &RunningJob) {
+    let mut open: HashMap<u64, CallEvent> = HashMap::new();
+    for event in job.log.events() {
+        let EventKind::Call(call) = &event.kind else { continue };
+        if call.state.is_final() {
+            open.remove(&call.call);
+        } else {
+            open.insert(call.call, call.clone());
+        }
+    }
+    let cancelled = open.into_values().map(|call| {
+        let CallEvent { stage, call, key, attempt, .. } = call;
+        EventKind::Call(CallEvent { stage, call, key, attempt, state: CallState::Cancelled, ..CallEvent::default() })
+    });
+    let cancelled: Vec<_> = cancelled.collect();
+    job.engine.metrics.add(Counter::CallsCancelled, cancelled.len() as u64);
+    job.log.extend(cancelled);
+}
+
+fn prepare_folder(folder: &Path) -> Result<PathBuf, EngineError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    Ok(fs::canonicalize(folder)?)
+}
+
+fn lock_folder(folder: &Path) -> Result<File, EngineError> {
+    let path = folder.join("lock");
+    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        let _unreadable = file.read_to_string(&mut pid);
+        let pid = if pid.is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+        return Err(EngineError::Locked { folder: folder.to_owned(), pid });
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(file)
+}

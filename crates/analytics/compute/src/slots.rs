@@ -1,0 +1,104 @@
+//! Places to run a call, shared fairly: a free place goes to the job that has the fewest.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use neardata_core::JobId;
+use tokio::sync::oneshot;
+
+/// All places of an executor. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    free: usize,
+    jobs: BTreeMap<JobId, Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    running: usize,
+    cap: usize,
+    waiting: VecDeque<oneshot::Sender<Slot>>,
+}
+
+/// One place, given back when dropped.
+pub(crate) struct Slot {
+    slots: Slots,
+    job: JobId,
+}
+
+impl Slots {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { state: Arc::new(Mutex::new(State { free: count, jobs: BTreeMap::new() })) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a call of `job`, which may hold `cap` at most; calls of one job are served in the order they asked.
+    pub(crate) async fn acquire(&self, job: &JobId, cap: usize) -> Slot {
+        loop {
+            let (sender, receiver) = oneshot::channel();
+            {
+                let mut state = self.state();
+                let queue = state.jobs.entry(job.clone()).or_default();
+                queue.cap = cap.max(1);
+                queue.waiting.push_back(sender);
+            }
+            self.dispatch();
+            if let Ok(slot) = receiver.await {
+                return slot;
+            }
+        }
+    }
+
+    /// Whether a job other than `job` waits for a place it may have.
+    pub(crate) fn wanted_by_others(&self, job: &JobId) -> bool {
+        let state = self.state();
+        let wants = |queue: &Queue| queue.running < queue.cap && queue.waiting.iter().any(|waiting| !waiting.is_closed());
+        state.jobs.iter().any(|(id, queue)| id != job && wants(queue))
+    }
+
+    fn dispatch(&self) {
+        while let Some((sender, slot)) = self.next() {
+            // Who asked may have gone in the meantime: then the slot comes back in its drop, outside the lock.
+            drop(sender.send(slot));
+        }
+    }
+
+    fn next(&self) -> Option<(oneshot::Sender<Slot>, Slot)> {
+        let mut state = self.state();
+        for queue in state.jobs.values_mut() {
+            queue.waiting.retain(|waiting| !waiting.is_closed());
+        }
+        state.jobs.retain(|_, queue| queue.running > 0 || !queue.waiting.is_empty());
+        if state.free == 0 {
+            return None;
+        }
+        // Job ids sort by age, and `min_by_key` takes the first of equals: the oldest job.
+        let eligible = state.jobs.iter_mut().filter(|(_, queue)| !queue.waiting.is_empty() && queue.running < queue.cap);
+        let (job, queue) = eligible.min_by_key(|(_, queue)| queue.running)?;
+        let job = job.clone();
+        let sender = queue.waiting.pop_front()?;
+        queue.running += 1;
+        state.free -= 1;
+        Some((sender, Slot { slots: self.clone(), job }))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        {
+            let mut state = self.slots.state();
+            state.free += 1;
+            if let Some(queue) = state.jobs.get_mut(&self.job) {
+                queue.running -= 1;
+            }
+        }
+        self.slots.dispatch();
+    }
+}
