@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import gc
+import os
 import pickle
 import threading
 import time
+import weakref
+from pathlib import Path
 from typing import Any
 
 import neardata
@@ -274,3 +278,56 @@ def test_progress_text(executor: neardata.Executor, service: FakeService, capsys
 def test_quiet_where_nobody_looks(executor: neardata.Executor, capfd: pytest.CaptureFixture[str]) -> None:
     neardata.wait(executor.map(abs, range(4)))
     assert capfd.readouterr() == ("", "")
+
+
+def test_results_live_only_as_long_as_wanted(executor: neardata.Executor) -> None:
+    futures = executor.map(set, [[1], [2], [3]])
+    neardata.wait(futures, timeout=10)
+    result = weakref.ref(futures[1].result())
+    keep = futures[0]
+    del futures
+    gc.collect()
+    assert result() is None
+    assert keep.result() == {1}
+
+
+def test_an_answer_that_makes_no_sense_is_an_error(executor: neardata.Executor, service: FakeService) -> None:
+    service.script = [{"type": "call", "call": 0, "state": "failed", "error": "not an object"}]
+    error = executor.submit(abs, 1).exception(10)
+    assert isinstance(error, neardata.CallLost)
+    assert "cannot be understood" in str(error)
+    service.script = None
+    assert executor.submit(abs, -1).result(10) == 1, "the executor goes on"
+
+
+def test_shutdown_without_waiting_finishes_in_the_background(service: FakeService) -> None:
+    service.hold.clear()
+    executor = neardata.Executor(api=service.url, token="secret")
+    future = executor.submit(abs, -3)
+    executor.shutdown(wait=False)
+    assert not future.done()
+    service.hold.set()
+    assert future.result(10) == 3
+
+
+def test_a_forked_child_is_told(executor: neardata.Executor) -> None:
+    assert executor.submit(abs, -1).result(10) == 1
+    child = os.fork()
+    if child == 0:
+        try:
+            executor.submit(abs, 1)
+        except RuntimeError as error:
+            os._exit(7 if "forked child" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert executor.submit(abs, -2).result(10) == 2
+
+
+def test_a_large_result_is_fetched(executor: neardata.Executor, service: FakeService, tmp_path: Path) -> None:
+    stored = tmp_path / "value with blank"
+    stored.write_bytes(pickle.dumps(list(range(50_000))))
+    place = {"type": "call", "stage": "map", "call": 0, "attempt": 1, "state": "done"}
+    service.script = [{**place, "value_uri": f"file://{stored}"}, {"type": "job", "state": "done"}]
+    assert executor.submit(abs, 1).result(10)[-1] == 49_999
+    service.script = [{**place, "value_uri": f"file://{tmp_path}/missing"}, {"type": "job", "state": "done"}]
+    assert isinstance(executor.submit(abs, 1).exception(10), neardata.CallLost)

@@ -141,7 +141,8 @@ class Executor(concurrent.futures.Executor):
         self._batches: dict[tuple[str, str], _Batch] = {}
         self._lock = threading.Lock()
         self._open = True
-        self._close = weakref.finalize(self, _close, self._follower, self._engine)
+        self._process = os.getpid()
+        self._close = weakref.finalize(self, _close, self._process, self._follower, self._engine)
 
     @overload  # type: ignore[override]
     def map(
@@ -256,19 +257,24 @@ class Executor(concurrent.futures.Executor):
         """Take no more calls, wait for those under way, and end the private engine if there is one.
 
         Args:
-            wait: return only when all calls have finished; otherwise what is unfinished is given up.
+            wait: return only when all calls have finished; otherwise that is waited for in the background.
             cancel_futures: cancel the calls that have not finished.
 
         """
         self._open = False
-        futures = [future for job in self._jobs for future in job.futures]
+        futures = [future for job in list(self._jobs) for future in job.unfinished()]
         if cancel_futures:
             for future in futures:
                 future.cancel()
-        if wait:
-            concurrent.futures.wait(futures)
+        if wait or not futures:
+            self._finish(futures)
+        else:
+            threading.Thread(target=self._finish, args=(futures,), name="neardata-shutdown", daemon=True).start()
+
+    def _finish(self, futures: list[Future[Any]]) -> None:
+        concurrent.futures.wait(futures)
         if self._fetchers is not None:
-            self._fetchers.shutdown(wait=wait, cancel_futures=not wait)
+            self._fetchers.shutdown()
         self._close()
 
     def __enter__(self) -> Executor:
@@ -302,6 +308,8 @@ class Executor(concurrent.futures.Executor):
     def _new_job(self, name: str) -> Job:
         if not self._open:
             raise RuntimeError("cannot schedule new calls after shutdown")
+        if os.getpid() != self._process:
+            raise RuntimeError("an executor cannot be used in a forked child; make one there")
         job = Job(name, self._follower.cancel, self._fetch)
         job.owner = self
         self._jobs.add(job)
@@ -352,7 +360,9 @@ class Executor(concurrent.futures.Executor):
         job.resolve_with(future, data)
 
 
-def _close(follower: Follower, engine: PrivateEngine | None) -> None:
+def _close(process: int, follower: Follower, engine: PrivateEngine | None) -> None:
+    if os.getpid() != process:
+        return  # a forked child ends; all of this is its parent's
     follower.close()
     if engine is not None:
         engine.stop()

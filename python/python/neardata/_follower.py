@@ -81,7 +81,7 @@ class Follower:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="neardata-follower", daemon=True)
                 self._thread.start()
-        self._wake()
+            self._wake()
 
     def close(self) -> None:
         """Send what is still to be cancelled, give unfinished futures up, and end the thread."""
@@ -89,22 +89,39 @@ class Follower:
             if self._closing:
                 return
             self._closing = True
+            self._wake()
             thread = self._thread
-        self._wake()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:
+            self._close_files()
+        elif thread is not threading.current_thread():
             thread.join(timeout=10)
-        if thread is None or not thread.is_alive():
-            self._selector.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
 
     def _wake(self) -> None:
         try:
             os.write(self._wake_write, b"\0")
-        except OSError:
-            pass  # the pipe is full, so the thread wakes anyway, or closed, so there is no thread
+        except BlockingIOError:
+            pass  # the pipe is full, so the thread wakes anyway
+
+    def _close_files(self) -> None:
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
     def _run(self) -> None:
+        try:
+            self._follow_all()
+        except BaseException as error:
+            for stream in self._streams.values():
+                lost = CallLost(f"following job {stream.job.id} failed here: {error!r}", job=stream.job.id)
+                lost.__cause__ = error
+                stream.job.fail(lost)
+            raise
+        finally:
+            with self._lock:
+                self._closing = True
+                self._close_files()
+
+    def _follow_all(self) -> None:
         while not self._closing:
             heard = False
             for key, _ in self._selector.select(self._timeout()):
@@ -188,13 +205,15 @@ class Follower:
         stream.heard = time.monotonic()
         try:
             events = stream.parser.feed(data)
-        except ValueError as error:
-            self._lose(stream, error)
+            if events:
+                stream.job.apply(events)
+        except Exception as error:  # what the service sends must not end the thread
+            broken = CallLost(f"the answer of {self._service.address} cannot be understood: {error!r}", job=stream.job.id)
+            broken.__cause__ = error
+            stream.job.fail(broken)
             return
         if stream.parser.status == 200:
             stream.lost_since, stream.pause = None, 0.0
-        if events:
-            stream.job.apply(events)
 
     def _end(self, stream: _Stream) -> None:
         """Take note that the service closed the connection: a refusal, or an interruption."""

@@ -35,19 +35,25 @@ class Job:
         self.finished = False
         self.bar: Bar | None = None
         self.owner: object = None  # kept alive until the job is finished
-        self.done = 0
+        self.ended = 0
+        self.running = 0
         self.failed = 0
         self.retried = 0
-        self.futures: list[Future[Any]] = []
+        # A call that has ended is let go of here, so that its result lives only as long as somebody wants it.
+        self._futures: list[Future[Any] | None] = []
         self._canceller = canceller
         self._fetch = fetch
 
     def add_calls(self, count: int) -> list[Future[Any]]:
         """Make the futures of the next `count` calls."""
-        first = len(self.futures)
+        first = len(self._futures)
         futures: list[Future[Any]] = [Future(self, call) for call in range(first, first + count)]
-        self.futures += futures
+        self._futures += futures
         return futures
+
+    def unfinished(self) -> list[Future[Any]]:
+        """Give the futures that wait for their calls."""
+        return [future for future in self._futures if future is not None]
 
     def cancel(self, call: int) -> None:
         """Tell the service that nobody waits for this call any more."""
@@ -70,42 +76,49 @@ class Job:
     def fail(self, error: BaseException) -> None:
         """Give every unfinished future this error: the job is out of reach."""
         self.finished = True
-        for future in self.futures:
-            if not future.done():
-                self.reject(future, error)
+        for future in self.unfinished():
+            self.reject(future, error)
 
     def _apply_call(self, event: Event) -> None:
         call = event.get("call")
-        if not isinstance(call, int) or not 0 <= call < len(self.futures):
+        future = self._futures[call] if isinstance(call, int) and 0 <= call < len(self._futures) else None
+        if future is None:
             return
-        future = self.futures[call]
         state = event["state"]
         if "attempt" in event:
             future._attempt = event["attempt"]
         if state == "started":
+            self.running += not future._started
             future._started = True
             future._pid = event.get("pid")
             future._host = event.get("host")
-        elif state in ("done", "reused"):
-            self.done += 1
-            self._resolve(future, event)
-        elif state == "failed":
-            self.failed += 1
-            self.reject(future, self._exception(future, event.get("error") or {}))
-        elif state == "retried":
+            return
+        if state not in ("done", "reused", "failed", "cancelled", "retried"):
+            return
+        self.running -= future._started
+        if state == "retried":
             self.retried += 1
             future._started = False
+            return
+        self.ended += 1
+        if state == "failed":
+            self.failed += 1
+            self.reject(future, self._exception(future, event.get("error") or {}))
         elif state == "cancelled":
             future._give_up()
+            self._let_go(future)
+        else:
+            self._resolve(future, event)
 
     def _apply_end(self, event: Event) -> None:
         self.finished = True
         state = event.get("state")
-        for future in self.futures:
-            if future.done() or future._fetching:
+        for future in self.unfinished():
+            if future._fetching:
                 continue
             if state == "cancelled":
                 future._give_up()
+                self._let_go(future)
             else:
                 error = event.get("error")
                 text = error.get("message") if isinstance(error, dict) else error
@@ -114,8 +127,6 @@ class Job:
                 self.reject(future, lost)
 
     def _resolve(self, future: Future[Any], event: Event) -> None:
-        if future.done():
-            return
         text = event.get("value")
         if text is None and event.get("value_uri"):
             future._fetching = True
@@ -133,6 +144,7 @@ class Job:
             failure.__cause__ = error
             self.reject(future, failure)
             return
+        self._let_go(future)
         try:
             future.set_result(value)
         except concurrent.futures.InvalidStateError:
@@ -167,10 +179,13 @@ class Job:
             "host": future.host,
         }
 
-    @staticmethod
-    def reject(future: Future[Any], error: BaseException) -> None:
+    def reject(self, future: Future[Any], error: BaseException) -> None:
         """Give a future its exception, unless it was cancelled meanwhile."""
+        self._let_go(future)
         try:
             future.set_exception(error)
         except concurrent.futures.InvalidStateError:
             pass  # cancelled meanwhile
+
+    def _let_go(self, future: Future[Any]) -> None:
+        self._futures[future.call] = None

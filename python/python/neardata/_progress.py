@@ -54,13 +54,11 @@ class Bar:
     def text(self) -> str:
         """Write the bar as one line."""
         job = self._job
-        ended = sum(1 for future in job.futures if future.done())
-        filled = WIDTH * ended // self._total if self._total else WIDTH
-        running = sum(1 for future in job.futures if future.running())
+        filled = WIDTH * job.ended // self._total
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
-        parts = [f"{job.name} {'━' * filled}{'─' * (WIDTH - filled)} {ended}/{self._total}"]
-        if running:
-            parts.append(f"{running} running")
+        parts = [f"{job.name} {'━' * filled}{'─' * (WIDTH - filled)} {job.ended}/{self._total}"]
+        if job.running:
+            parts.append(f"{job.running} running")
         if job.failed:
             parts.append(f"{job.failed} failed")
         if job.retried:
