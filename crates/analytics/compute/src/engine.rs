@@ -45,6 +45,8 @@ pub struct EngineOptions {
     pub workers: usize,
     /// The command that starts a worker, such as `neardata worker`.
     pub worker_command: Vec<OsString>,
+    /// Variables of the workers beside the scrubbed environment of the engine's own process: how they reach the stores.
+    pub worker_environment: Vec<(String, String)>,
     /// The native functions, the same as the workers have.
     pub registry: Registry,
     /// The pipelines.
@@ -120,6 +122,7 @@ impl Engine {
         let executor = LocalExecutor::new(LocalOptions {
             workers,
             command: options.worker_command,
+            environment: options.worker_environment,
             slots,
             scratch,
             side_cars: options.side_cars.root.clone(),

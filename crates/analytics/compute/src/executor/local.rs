@@ -28,6 +28,7 @@ pub(crate) struct LocalExecutor {
 pub(crate) struct LocalOptions {
     pub(crate) workers: Arc<Workers>,
     pub(crate) command: Vec<OsString>,
+    pub(crate) environment: Vec<(String, String)>,
     pub(crate) slots: usize,
     pub(crate) scratch: PathBuf,
     pub(crate) side_cars: ObjectUri,
@@ -139,7 +140,8 @@ impl Shared {
             let listeners = heard.lock().unwrap_or_else(PoisonError::into_inner);
             listeners.values().for_each(|observer| observer.line(line));
         });
-        let variables = [(ENV_SLOTS, slots.to_string().into()), (ENV_SCRATCH, self.options.scratch.clone().into_os_string())];
+        let mut variables = vec![(ENV_SLOTS, slots.to_string().into()), (ENV_SCRATCH, self.options.scratch.clone().into_os_string())];
+        variables.extend(self.options.environment.iter().map(|(name, value)| (name.as_str(), value.into())));
         let worker = self.options.workers.start(&self.options.command, &variables, lines).await?;
         let processes = self.pool().processes.clone();
         let handle = drive(worker, self.options.side_cars.clone(), self.options.heartbeat_timeout, processes);
