@@ -5,6 +5,7 @@
 //! each result once. `docs/design/engine.md` tells why it is built this way.
 
 mod calls;
+pub mod conformance;
 mod engine;
 mod error;
 mod event;
@@ -23,5 +24,6 @@ pub use error::EngineError;
 pub use event::{CallEvent, CallState, Event, EventKind, Failure, JobError, JobState};
 pub use executor::{AttemptDone, AttemptLost, AttemptOrder, Executor, Observer};
 pub use job::Job;
+pub use neardata_core::JobId;
 pub use pipeline::{CallFailed, JobRequest, Pipeline, PipelineError};
 pub use view::{AttemptView, CallView, JobKind, JobSummary, JobView, StageView};

@@ -140,7 +140,8 @@ impl Shared {
             let listeners = heard.lock().unwrap_or_else(PoisonError::into_inner);
             listeners.values().for_each(|observer| observer.line(line));
         });
-        let mut variables = vec![(ENV_SLOTS, slots.to_string().into()), (ENV_SCRATCH, self.options.scratch.clone().into_os_string())];
+        let mut variables =
+            vec![(ENV_SLOTS, slots.to_string().into()), (ENV_SCRATCH, self.options.scratch.clone().into_os_string())];
         variables.extend(self.options.environment.iter().map(|(name, value)| (name.as_str(), value.into())));
         let worker = self.options.workers.start(&self.options.command, &variables, lines).await?;
         let processes = self.pool().processes.clone();

@@ -1,0 +1,4 @@
+//! The engine from outside. The test binary is also its worker: see `support`.
+
+mod engine;
+mod support;
