@@ -324,7 +324,7 @@ def test_a_forked_child_is_told(executor: neardata.Executor) -> None:
 
 
 def test_a_large_result_is_fetched(executor: neardata.Executor, service: FakeService, tmp_path: Path) -> None:
-    stored = tmp_path / "value with blank"
+    stored = tmp_path / "value 100% #1?"
     stored.write_bytes(pickle.dumps(list(range(50_000))))
     place = {"type": "call", "stage": "map", "call": 0, "attempt": 1, "state": "done"}
     service.script = [{**place, "value_uri": f"file://{stored}"}, {"type": "job", "state": "done"}]

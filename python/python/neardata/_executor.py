@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
-from urllib.parse import unquote, urlsplit
 
 from . import _native
 from ._cached import call_keys
@@ -340,9 +339,9 @@ class Executor(concurrent.futures.Executor):
 
     def _fetch(self, job: Job, future: Future[Any], uri: str) -> None:
         """Get a result that was too large for an event: at once from this machine, otherwise a few at a time."""
-        parts = urlsplit(uri)
-        if parts.scheme in ("", "file"):
-            self._finish_fetch(job, future, lambda: _read_file(unquote(parts.path)))
+        if uri.startswith(("file://", "/")):
+            path = uri.removeprefix("file://")  # nothing is escaped in these
+            self._finish_fetch(job, future, lambda: _read_file(path))
             return
         if self._fetchers is None:
             self._fetchers = concurrent.futures.ThreadPoolExecutor(FETCHERS, "neardata-fetch")
