@@ -6,12 +6,20 @@
 pub mod alignment;
 mod arguments;
 pub mod coverage;
+mod driver;
 pub mod functions;
+mod manifest;
 pub mod output;
+mod plan;
+mod publish;
 pub mod reference;
 pub mod regions;
+mod report;
 pub mod shuffle;
 pub mod targets;
 
 pub use arguments::{Aligner, ArgumentsError, Caller, Lane, VariantsArguments};
+pub use driver::VariantsPipeline;
 pub use functions::register;
+pub use manifest::{CallNote, InputNote, Manifest, OutputNote, StageSum};
+pub use plan::{Plan, Volume, plan};

@@ -12,6 +12,9 @@ use rammap::api::{apply_preset_str, calibrate_mid_occ, finalize_options};
 
 use super::fastq::Read1;
 
+/// The version this crate pins; its output is checked against the program `minimap2` with every test run.
+pub const VERSION: &str = "1.2.0";
+
 /// Fraction of the most frequent minimizers left out; the default of minimap2's `-f`.
 const MID_OCCURRENCE: f32 = 2e-4;
 

@@ -101,6 +101,8 @@ pub struct ReferenceResult {
     pub contigs: u64,
     /// Bases.
     pub bases: u64,
+    /// SHA-256 of the original's bytes, in hex.
+    pub sha256: String,
 }
 
 /// A prepared reference: what every later call needs of it.
@@ -144,7 +146,7 @@ impl Stage for PrepareReference {
         build_index(call, arguments, &local.fasta)?;
         call.publish("reference.fai", Bytes::from(fai))?;
         call.publish("contigs.json", Bytes::from(serde_json::to_vec(&contigs).map_err(CallError::failed)?))?;
-        Ok(ReferenceResult { contigs: contigs.len() as u64, bases: contigs.total_length() })
+        Ok(ReferenceResult { contigs: contigs.len() as u64, bases: contigs.total_length(), sha256: local.sha256 })
     }
 }
 

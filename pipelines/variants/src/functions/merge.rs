@@ -8,7 +8,7 @@ use neardata_functions::{CallContext, CallError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::parts::ObjectReader;
+use super::parts::{Digesting, ObjectReader};
 use super::{ReferenceFiles, Stage, node};
 use crate::Caller;
 use crate::output::bam::header_piece;
@@ -64,7 +64,8 @@ impl Stage for MergeVariants {
             call.progress(ordinal as u64 + 1, parts.len() as u64);
         }
         let (file, index, variants) = file.finish()?;
-        let (upload, sha256, bytes) = file.finish();
+        let bytes = file.length();
+        let (upload, sha256) = file.finish();
         upload.finish()?;
         let index_sha256 = hex::encode(Sha256::digest(&index));
         call.publish("calls.vcf.gz.tbi", Bytes::from(index))?;
@@ -118,12 +119,13 @@ impl Stage for MergeAlignments {
             };
             let damaged = |error| CallError::failed(format!("{}: {error}", piece_index.uri)).permanent();
             let of_piece: Binning = serde_json::from_slice(&node::read_object(call, piece_index)?).map_err(damaged)?;
-            index.append(&of_piece, file.length);
+            index.append(&of_piece, file.length());
             io::copy(&mut reader(call, piece)?, &mut file)?;
             call.progress(ordinal as u64 + 1, total);
         }
         file.write_all(&END_OF_FILE)?;
-        let (upload, sha256, bytes) = file.finish();
+        let bytes = file.length();
+        let (upload, sha256) = file.finish();
         upload.finish()?;
         let index = index.to_bai(contigs.len());
         let index_sha256 = hex::encode(Sha256::digest(&index));
@@ -138,34 +140,4 @@ fn parts(call: &CallContext) -> Vec<ObjectRef> {
 
 fn reader(call: &CallContext, object: &ObjectRef) -> Result<ObjectReader, CallError> {
     Ok(ObjectReader::new(call.stores().open(object)?, ByteRange::new(0, object.size), 4 << 20))
-}
-
-/// Passes bytes on and keeps their digest.
-struct Digesting<W> {
-    output: W,
-    digest: Sha256,
-    length: u64,
-}
-
-impl<W: Write> Digesting<W> {
-    fn new(output: W) -> Self {
-        Self { output, digest: Sha256::new(), length: 0 }
-    }
-
-    fn finish(self) -> (W, String, u64) {
-        (self.output, hex::encode(self.digest.finalize()), self.length)
-    }
-}
-
-impl<W: Write> Write for Digesting<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.output.write(bytes)?;
-        self.digest.update(&bytes[..count]);
-        self.length += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
-    }
 }

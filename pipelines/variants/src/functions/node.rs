@@ -9,7 +9,7 @@ use neardata_functions::{CallContext, CallError};
 use serde::Serialize;
 
 use super::ReferenceFiles;
-use super::parts::ObjectReader;
+use super::parts::{Digesting, ObjectReader};
 use crate::reference::{self, Contigs, Normalised};
 
 /// Raised when [`reference::normalise`] writes other bytes for the same reference.
@@ -19,6 +19,8 @@ const LAYOUT: u32 = 1;
 pub(super) struct LocalReference {
     pub(super) fasta: PathBuf,
     pub(super) fai: PathBuf,
+    /// Digest of the original's bytes.
+    pub(super) sha256: String,
 }
 
 /// The folder of `kind` files made of `identity`, made by `make` in a folder of its own if it is not there yet. Other processes wait.
@@ -61,28 +63,32 @@ fn root() -> PathBuf {
 /// The reference as tools read it, made of the original object once per node.
 pub(super) fn local_reference(call: &CallContext, source: &ObjectRef) -> Result<LocalReference, CallError> {
     let folder = cached("reference", &(LAYOUT, &source.uri, &source.store, &source.pin, source.size), |folder| {
-        let Normalised { fai, .. } = normalise(call, source, &folder.join("ref.fa"))?;
+        let (Normalised { fai, .. }, sha256) = normalise(call, source, &folder.join("ref.fa"))?;
+        fs::write(folder.join("source.sha256"), sha256)?;
         Ok(fs::write(folder.join("ref.fa.fai"), fai)?)
     })?;
-    Ok(LocalReference { fasta: folder.join("ref.fa"), fai: folder.join("ref.fa.fai") })
+    let sha256 = fs::read_to_string(folder.join("source.sha256"))?;
+    Ok(LocalReference { fasta: folder.join("ref.fa"), fai: folder.join("ref.fa.fai"), sha256 })
 }
 
-fn normalise(call: &CallContext, source: &ObjectRef, path: &Path) -> Result<Normalised, CallError> {
+fn normalise(call: &CallContext, source: &ObjectRef, path: &Path) -> Result<(Normalised, String), CallError> {
     let name = source.uri.to_string();
     let object = call.stores().open(source)?;
-    let object = ObjectReader::new(object, ByteRange::new(0, source.size), 4 << 20);
+    let mut object = Digesting::new(ObjectReader::new(object, ByteRange::new(0, source.size), 4 << 20));
     let damaged = |error: io::Error| match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
             CallError::input(format!("{name}: {error}; it is damaged or cut off: test it with `gzip -t` and upload it again"))
         }
         _ => CallError::from(error),
     };
-    let text = reference::decompressed(object).map_err(damaged)?;
-    let file = File::create(path)?;
-    reference::normalise(&name, text, file).map_err(|error| match error {
+    let text = reference::decompressed(&mut object).map_err(damaged)?;
+    let normalised = reference::normalise(&name, text, File::create(path)?).map_err(|error| match error {
         reference::ReferenceError::Io { source, .. } => damaged(source),
         other => CallError::input(other),
-    })
+    })?;
+    // What a decompressor left unread belongs to the digest too.
+    io::copy(&mut object, &mut io::sink())?;
+    Ok((normalised, object.finish().1))
 }
 
 /// The files of an aligner's index, as `make` makes them in the folder it is given.

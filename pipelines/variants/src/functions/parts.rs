@@ -1,12 +1,13 @@
 //! Objects as streams, and slices that name parts of what earlier stages wrote.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use neardata_core::{ByteRange, ObjectRef, RangedRead, Slice};
 use neardata_functions::CallError;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Format name of a slice of a run of alignments.
 const RUN: &str = "alignment-run";
@@ -61,6 +62,54 @@ impl Read for ObjectReader {
         }
         let count = out.len().min(self.held.len());
         out[..count].copy_from_slice(&self.held.split_to(count));
+        Ok(count)
+    }
+}
+
+/// Passes bytes on, in or out, and keeps their digest.
+pub(super) struct Digesting<T> {
+    inner: T,
+    digest: Sha256,
+    length: u64,
+}
+
+impl<T> Digesting<T> {
+    pub(super) fn new(inner: T) -> Self {
+        Self { inner, digest: Sha256::new(), length: 0 }
+    }
+
+    /// Bytes so far.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What is inside, and the digest in hex.
+    pub(super) fn finish(self) -> (T, String) {
+        (self.inner, hex::encode(self.digest.finalize()))
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.note(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Digesting<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(out)?;
+        self.note(&out[..count]);
         Ok(count)
     }
 }

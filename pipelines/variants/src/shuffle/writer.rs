@@ -28,6 +28,20 @@ pub struct RunSummary {
     pub bytes: u64,
 }
 
+impl RunSummary {
+    /// The sum of two.
+    #[must_use]
+    pub fn with(self, other: &Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            reads: self.reads + other.reads,
+            mapped: self.mapped + other.mapped,
+            raw: self.raw + other.raw,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
 /// Collects encoded records in the aligner's order and writes them sorted, equal keys in that order.
 pub struct RunWriter {
     scratch: PathBuf,
