@@ -1,5 +1,6 @@
 //! One native or command call from request to record: look whether it is done, run attempts, commit.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -294,7 +295,7 @@ pub(crate) fn sweep(job: &RunningJob) {
             Ok(Some(record)) => sweep_beside(stores, &job.results, &key, &record.attempt),
             Ok(None) => attempts
                 .iter()
-                .try_for_each(|attempt| stores.delete_prefix(&CallRecord::outputs_prefix(&job.results, &key, attempt)).map(drop)),
+                .try_for_each(|attempt| remove_attempt(stores, &CallRecord::outputs_prefix(&job.results, &key, attempt))),
             Err(error) => {
                 tracing::warn!(%error, "cannot sweep after a call");
                 Ok(())
@@ -307,7 +308,31 @@ pub(crate) fn sweep(job: &RunningJob) {
 }
 
 fn sweep_beside(stores: &Stores, results: &ObjectUri, key: &CallKey, keep: &AttemptId) -> Result<(), StoreError> {
-    let kept = format!("/{keep}/");
-    let left = stores.list(&CallRecord::attempts_prefix(results, key))?;
-    left.iter().filter(|object| !object.uri.key().contains(&kept)).try_for_each(|object| stores.delete(&object.uri))
+    let prefix = CallRecord::attempts_prefix(results, key);
+    for attempt in attempts_below(stores, &prefix)? {
+        if attempt != keep.as_str() {
+            remove_attempt(stores, &prefix.join(&attempt))?;
+        }
+    }
+    Ok(())
+}
+
+/// The attempts that left something below `prefix`.
+fn attempts_below(stores: &Stores, prefix: &ObjectUri) -> Result<BTreeSet<String>, StoreError> {
+    if let Some(folder) = prefix.path() {
+        // A listing does not show unfinished files, nor empty folders.
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        return Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).collect());
+    }
+    let below = format!("{}/", prefix.key());
+    let listed = stores.list(prefix)?;
+    Ok(listed.iter().filter_map(|object| Some(object.uri.key().strip_prefix(&below)?.split('/').next()?.to_owned())).collect())
+}
+
+fn remove_attempt(stores: &Stores, prefix: &ObjectUri) -> Result<(), StoreError> {
+    stores.delete_prefix(prefix)?;
+    if let Some(folder) = prefix.path() {
+        let _nothing_there = std::fs::remove_dir_all(folder);
+    }
+    Ok(())
 }

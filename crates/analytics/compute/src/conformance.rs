@@ -110,7 +110,8 @@ impl ProbeArguments {
     fn count(&self) -> Result<usize, CallError> {
         let Some(path) = &self.count else { return Ok(1) };
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        writeln!(file, "{} {}", self.n, std::process::id())?;
+        // In one write, so that lines of several processes do not mix.
+        file.write_all(format!("{} {}\n", self.n, std::process::id()).as_bytes())?;
         let text = fs::read_to_string(path)?;
         let mine = format!("{} ", self.n);
         Ok(text.lines().filter(|line| line.starts_with(&mine)).count())

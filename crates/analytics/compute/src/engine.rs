@@ -90,7 +90,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pipelines: Vec<Arc<dyn Pipeline>>,
     live: Mutex<Live>,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl Engine {
     /// Starts an engine in its folder, which is made if need be and locked as long as the engine lives.
     pub async fn start(options: EngineOptions) -> Result<Self, EngineError> {
         let folder = prepare_folder(&options.folder)?;
-        let lock = lock_folder(&folder)?;
+        let lock = lock_folder(&folder).await?;
         let scratch = folder.join("scratch");
         // What an engine that was killed left behind.
         let _nothing_there = fs::remove_dir_all(&scratch);
@@ -141,7 +141,7 @@ impl Engine {
             journal,
             pipelines: options.pipelines,
             live: Mutex::default(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -299,7 +299,8 @@ impl Engine {
         let row = self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?;
         let events = self.stored_events(id).await?;
         let arguments = row.request.get("arguments").cloned().unwrap_or_default();
-        Ok(JobView::fold(self.as_it_is(row.summary), arguments, &events))
+        let view = JobView::fold(row.summary, arguments, &events);
+        Ok(JobView { summary: self.as_it_is(view.summary.clone()), ..view })
     }
 
     /// What the calls of a job wrote on standard output and error.
@@ -327,7 +328,7 @@ impl Engine {
         ])
     }
 
-    /// Stops: workers are killed, unfinished jobs stay resumable. The folder is free once all clones of the engine are gone.
+    /// Stops: workers are killed, unfinished jobs stay resumable, the folder is free for the next engine.
     pub async fn shutdown(&self) {
         let jobs: Vec<_> = {
             let mut live = self.shared.live();
@@ -341,6 +342,9 @@ impl Engine {
         for job in &jobs {
             let _still_dying = tokio::time::timeout(Duration::from_secs(5), job.running.attempts.wait()).await;
         }
+        // Whatever was written before this read is stored.
+        let _unreadable = self.shared.journal.jobs(true).await;
+        self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn live_log(&self, id: &JobId) -> Option<Arc<JobLog>> {
@@ -436,14 +440,20 @@ fn prepare_folder(folder: &Path) -> Result<PathBuf, EngineError> {
     Ok(fs::canonicalize(folder)?)
 }
 
-fn lock_folder(folder: &Path) -> Result<File, EngineError> {
+/// Locks the folder. A lock may outlive its owner for a moment, in a child that is just being spawned: hence the second look.
+async fn lock_folder(folder: &Path) -> Result<File, EngineError> {
     let path = folder.join("lock");
     let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _unreadable = file.read_to_string(&mut pid);
-        let pid = if pid.is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-        return Err(EngineError::Locked { folder: folder.to_owned(), pid });
+    let mut looks = 0;
+    while rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        looks += 1;
+        if looks > 10 {
+            let mut pid = String::new();
+            let _unreadable = file.read_to_string(&mut pid);
+            let pid = if pid.is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+            return Err(EngineError::Locked { folder: folder.to_owned(), pid });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())?;

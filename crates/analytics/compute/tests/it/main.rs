@@ -1,4 +1,6 @@
 //! The engine from outside. The test binary is also its worker: see `support`.
 
 mod engine;
+mod faults;
+mod resume;
 mod support;
