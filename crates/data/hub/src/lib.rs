@@ -17,6 +17,8 @@ mod lock;
 mod meta;
 pub mod operation;
 mod server;
+#[cfg(test)]
+mod sim;
 mod volume;
 
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};

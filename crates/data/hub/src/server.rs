@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 /// Connections served at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
-/// Request line and headers at most.
-const MAX_HEAD: usize = 64 << 10;
+/// What is read from a connection at once; also the most a request's head may have.
+const READ_BUFFER: usize = 256 << 10;
 /// How long a client may take to send its headers, and may idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long requests under way may take once the server is told to stop.
@@ -36,9 +36,8 @@ pub(crate) async fn serve(listener: TcpListener, service: S3Service, shutdown: i
     drop(listener);
     let _ = stop.send(true);
     connections.close();
-    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
-        tracing::warn!(left = connections.len(), "connections were cut: they did not finish within {} s", DRAIN.as_secs());
-    }
+    // Every connection ends by itself within DRAIN of hearing it.
+    let _cut = tokio::time::timeout(DRAIN * 2, connections.wait()).await;
 }
 
 async fn accept(
@@ -78,16 +77,16 @@ async fn serve_connection(stream: TcpStream, service: S3Service, stopped: &mut w
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD.max(1 << 20))
+        .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
-    let cut_after_drain = async {
+    let stopping = async {
+        // The sender may be gone: that is the end as well.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let mut stopping = std::pin::pin!(cut_after_drain);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopping.as_mut() => {
+        () = stopping => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(DRAIN, connection).await {
                 Ok(ended) => ended,
@@ -103,8 +102,11 @@ async fn serve_connection(stream: TcpStream, service: S3Service, stopped: &mut w
 async fn answer(service: &S3Service, request: Request<Incoming>) -> Result<Response<s3s::Body>, HttpError> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = hyper::service::Service::call(service, request).await?;
-    protect(&mut response);
     let status = response.status();
+    if status == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = s3s::Body::empty();
+    }
+    protect(&mut response);
     if status.is_client_error() || status.is_server_error() {
         tracing::debug!(%method, path, status = status.as_u16(), "a request was refused");
     }

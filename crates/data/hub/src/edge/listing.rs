@@ -145,18 +145,13 @@ pub(super) async fn list_objects(edge: &Edge, request: S3Request<ListObjectsInpu
     let input = &request.input;
     let names = Names::new(input.encoding_type.clone())?;
     let limit = page_size(input.max_keys)?;
-    let after = input.marker.clone().filter(|marker| !marker.is_empty()).map(|marker| match &input.delimiter {
-        // A marker that is a rolled-up prefix stands for all of it.
-        Some(delimiter) if !delimiter.is_empty() && marker.ends_with(delimiter.as_str()) => Cursor::AfterPrefix(marker),
-        _ => Cursor::AfterKey(marker),
-    });
-    let query = ListObjects {
-        bucket: input.bucket.clone(),
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone(),
-        after,
-        limit,
-    };
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let after = input
+        .marker
+        .clone()
+        .filter(|marker| !marker.is_empty())
+        .map(|marker| marker_cursor(marker, &prefix, input.delimiter.as_deref()));
+    let query = ListObjects { bucket: input.bucket.clone(), prefix, delimiter: input.delimiter.clone(), after, limit };
     let page = page(edge, &request, query).await?;
     let is_truncated = page.next.is_some();
     let next_marker = page.next.map(|(Cursor::AfterKey(text) | Cursor::AfterPrefix(text))| names.encode(text));
@@ -175,6 +170,15 @@ pub(super) async fn list_objects(edge: &Edge, request: S3Request<ListObjectsInpu
         encoding_type: names.encoding,
         request_charged: None,
     }))
+}
+
+/// A marker that is a rolled-up prefix stands for all of it; every other one is a key.
+fn marker_cursor(marker: String, prefix: &str, delimiter: Option<&str>) -> Cursor {
+    let rolled_up = delimiter.filter(|delimiter| !delimiter.is_empty()).is_some_and(|delimiter| {
+        let rest = marker.strip_prefix(prefix).unwrap_or_default();
+        rest.find(delimiter).is_some_and(|found| found + delimiter.len() == rest.len())
+    });
+    if rolled_up { Cursor::AfterPrefix(marker) } else { Cursor::AfterKey(marker) }
 }
 
 pub(super) async fn list_objects_v2(

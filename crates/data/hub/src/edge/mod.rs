@@ -8,6 +8,7 @@ mod uploads;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, header};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -96,12 +97,29 @@ fn s3_error(error: &OperationError) -> S3Error {
         }
     };
     let mut answer = S3Error::with_message(code, error.to_string());
-    if let E::RangeNotSatisfiable { size } = error
-        && let Ok(value) = http::HeaderValue::try_from(format!("bytes */{size}"))
-    {
-        answer.set_headers([(http::header::CONTENT_RANGE, value)].into_iter().collect());
+    if let Some(headers) = error_headers(error) {
+        answer.set_headers(headers);
     }
     answer
+}
+
+/// Headers of an error's answer; they take the place of those `s3s` would send.
+fn error_headers(error: &OperationError) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    match error {
+        OperationError::RangeNotSatisfiable { size } => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(format!("bytes */{size}")).ok()?);
+        }
+        OperationError::NotModified { etag, modified_ms } => {
+            let mut text = Vec::new();
+            translate::timestamp(*modified_ms).format(dto::TimestampFormat::HttpDate, &mut text).ok()?;
+            headers.insert(header::ETAG, HeaderValue::try_from(format!("\"{etag}\"")).ok()?);
+            headers.insert(header::LAST_MODIFIED, HeaderValue::try_from(text).ok()?);
+        }
+        _ => return None,
+    }
+    Some(headers)
 }
 
 /// An error that `s3s` has no code for.

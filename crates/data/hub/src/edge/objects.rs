@@ -8,10 +8,9 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::translate::{self, ChecksumFields, HeaderFields};
-use super::{Edge, expect_outcome, s3_error as translated};
-use crate::error::OperationError;
+use super::{Edge, expect_outcome};
 use crate::operation::{
-    Address, CopyObject, GetObject, ObjectHead, ObjectHeaders, Operation, PutObject, ReadCondition, Request, WriteCondition,
+    Address, CopyObject, GetObject, ObjectHead, ObjectHeaders, Operation, PutObject, ReadCondition, WriteCondition,
 };
 
 /// Keys in one `DeleteObjects` at most.
@@ -76,23 +75,6 @@ fn read_condition(
     }
 }
 
-/// Performs a read; a version the client has already becomes `not_modified`, with its tag and time.
-async fn read<T, O>(
-    edge: &Edge,
-    request: &S3Request<T>,
-    operation: Operation,
-    not_modified: impl FnOnce(String, i64) -> O,
-) -> S3Result<Result<crate::operation::Outcome, S3Response<O>>> {
-    let caller = request.credentials.as_ref().map(|credentials| credentials.access_key.clone());
-    match edge.service.call(Request { caller, operation }).await {
-        Ok(outcome) => Ok(Ok(outcome)),
-        Err(OperationError::NotModified { etag, modified_ms }) => {
-            Ok(Err(S3Response::with_status(not_modified(etag, modified_ms), http::StatusCode::NOT_MODIFIED)))
-        }
-        Err(error) => Err(translated(&error)),
-    }
-}
-
 pub(super) async fn get_object(edge: &Edge, mut request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &mut request.input;
     reject_version(input.version_id.as_deref())?;
@@ -108,16 +90,7 @@ pub(super) async fn get_object(edge: &Edge, mut request: S3Request<GetObjectInpu
             input.if_unmodified_since.take(),
         ),
     };
-    let not_modified = |etag: String, modified_ms| GetObjectOutput {
-        e_tag: Some(translate::etag(&etag)),
-        last_modified: Some(translate::timestamp(modified_ms)),
-        ..GetObjectOutput::default()
-    };
-    let outcome = match read(edge, &request, Operation::GetObject(get), not_modified).await? {
-        Ok(outcome) => outcome,
-        Err(response) => return Ok(response),
-    };
-    let object = expect_outcome!(outcome, Object);
+    let object = expect_outcome!(edge.call(&request, Operation::GetObject(get)).await?, Object);
     let head = head_output(object.head, by_part, with_checksum);
     Ok(S3Response::new(GetObjectOutput {
         body: Some(StreamingBlob::wrap(object.body)),
@@ -159,15 +132,8 @@ pub(super) async fn head_object(edge: &Edge, mut request: S3Request<HeadObjectIn
             input.if_unmodified_since.take(),
         ),
     };
-    let not_modified = |etag: String, modified_ms| HeadObjectOutput {
-        e_tag: Some(translate::etag(&etag)),
-        last_modified: Some(translate::timestamp(modified_ms)),
-        ..HeadObjectOutput::default()
-    };
-    match read(edge, &request, Operation::HeadObject(get), not_modified).await? {
-        Ok(outcome) => Ok(S3Response::new(head_output(expect_outcome!(outcome, Head), by_part, with_checksum))),
-        Err(response) => Ok(response),
-    }
+    let head = expect_outcome!(edge.call(&request, Operation::HeadObject(get)).await?, Head);
+    Ok(S3Response::new(head_output(head, by_part, with_checksum)))
 }
 
 fn head_output(head: ObjectHead, by_part: bool, with_checksum: bool) -> HeadObjectOutput {

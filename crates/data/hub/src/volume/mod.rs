@@ -40,6 +40,8 @@ pub(crate) struct VolumeOptions {
     pub(crate) min_part: u64,
     /// Bytes in one request at most.
     pub(crate) max_request: u64,
+    /// Bytes gathered before they go to a disk thread.
+    pub(crate) gather: usize,
     /// Bytes read from a file at once.
     pub(crate) piece: usize,
     /// How long a body may stall.
@@ -54,6 +56,7 @@ impl Default for VolumeOptions {
             inline_limit: 16 << 10,
             min_part: 5 << 20,
             max_request: 5 << 30,
+            gather: 1 << 20,
             piece: 512 << 10,
             stall: Duration::from_secs(60),
             sqlite: SqliteOptions::default(),

@@ -16,9 +16,6 @@ use crate::error::OperationError;
 use crate::meta::{Blob, BlobId};
 use crate::operation::{Body, BodyError, Expected};
 
-/// Bytes gathered before they go to a disk thread.
-const GATHER: usize = 1 << 20;
-
 /// What a body became. Its blob is durable, but nothing names it yet.
 pub(super) struct Received {
     pub(super) size: u64,
@@ -142,7 +139,7 @@ impl<'a> Sink<'a> {
     async fn push(&mut self, bytes: Bytes) -> Result<(), OperationError> {
         self.gathered_size += bytes.len();
         self.gathered.push(bytes);
-        if self.gathered_size >= GATHER { self.write_gathered().await } else { Ok(()) }
+        if self.gathered_size >= self.shared.options.gather { self.write_gathered().await } else { Ok(()) }
     }
 
     /// Hands what was gathered to a disk thread, after the stretch before it was written.
