@@ -5,6 +5,7 @@
 
 pub mod alignment;
 mod arguments;
+pub mod compare;
 pub mod coverage;
 mod driver;
 pub mod functions;
@@ -15,6 +16,7 @@ mod publish;
 pub mod reference;
 pub mod regions;
 mod report;
+pub mod reproduce;
 pub mod shuffle;
 pub mod targets;
 

@@ -40,7 +40,7 @@ pub(super) fn run_of(slice: &Slice) -> Result<(&ObjectRef, ByteRange), CallError
 }
 
 /// Reads a range of an object piece by piece.
-pub(super) struct ObjectReader {
+pub(crate) struct ObjectReader {
     object: Arc<dyn RangedRead>,
     range: ByteRange,
     piece: u64,
@@ -48,7 +48,7 @@ pub(super) struct ObjectReader {
 }
 
 impl ObjectReader {
-    pub(super) fn new(object: Arc<dyn RangedRead>, range: ByteRange, piece: u64) -> Self {
+    pub(crate) fn new(object: Arc<dyn RangedRead>, range: ByteRange, piece: u64) -> Self {
         Self { object, range, piece, held: Bytes::new() }
     }
 }
