@@ -1,7 +1,7 @@
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use neardata_core::{JobId, ObjectUri};
+use neardata_core::{CallKey, JobId, ObjectUri};
 use neardata_formats::Slicer;
 use neardata_functions::{CallError, CallRecord, CallSpec};
 use neardata_store::Stores;
@@ -42,6 +42,12 @@ impl Job {
     /// Writes a line to the job's log.
     pub fn log(&self, line: &str) {
         self.running.output.line("driver", line);
+    }
+
+    /// How many attempts at a call this job has made, in all its lives; 0 for one that was committed before.
+    pub fn attempts(&self, key: &CallKey) -> u32 {
+        let calls = self.running.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.known.get(key).map_or(0, |known| known.attempts)
     }
 
     /// Its identifier.
