@@ -28,10 +28,8 @@ pub struct Score {
     pub false_positives: u64,
     /// True but not called.
     pub false_negatives: u64,
-    /// Part of the true ones that were called.
-    pub recall: f64,
-    /// Part of the called ones that are true.
-    pub precision: f64,
+    recall: f64,
+    precision: f64,
 }
 
 impl Score {
@@ -39,6 +37,16 @@ impl Score {
         let part = |of: u64| if of == 0 { 1.0 } else { true_positives as f64 / of as f64 };
         let (recall, precision) = (part(true_positives + false_negatives), part(true_positives + false_positives));
         Self { true_positives, false_positives, false_negatives, recall, precision }
+    }
+
+    /// Part of the true ones that were called; 1 where there is none.
+    pub fn recall(&self) -> f64 {
+        self.recall
+    }
+
+    /// Part of the called ones that are true; 1 where there is none.
+    pub fn precision(&self) -> f64 {
+        self.precision
     }
 }
 

@@ -109,6 +109,7 @@ impl Run {
             .retries(RETRIES);
         let key = spec.key();
         let record = self.job.call(stage, spec).await?;
+        let attempts = self.job.attempts(&key);
         let result = record.result_as().map_err(|error| CallFailed {
             stage: stage.to_owned(),
             call: 0,
@@ -116,7 +117,7 @@ impl Run {
             attempts: 0,
             error: CallError::failed(format!("the record of a finished call is damaged ({error}); remove it and run again")),
         })?;
-        self.facts().calls.push(CallNote::new(stage, label, &record));
+        self.facts().calls.push(CallNote::new(stage, label, &record, attempts));
         Ok((record, result))
     }
 

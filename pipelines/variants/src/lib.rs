@@ -5,7 +5,7 @@
 
 pub mod alignment;
 mod arguments;
-pub mod compare;
+mod compare;
 pub mod coverage;
 mod driver;
 pub mod functions;
@@ -21,6 +21,7 @@ pub mod shuffle;
 pub mod targets;
 
 pub use arguments::{Aligner, ArgumentsError, Caller, Lane, VariantsArguments};
+pub use compare::{Accuracy, Score, compare};
 pub use driver::VariantsPipeline;
 pub use functions::register;
 pub use manifest::{CallNote, InputNote, Manifest, OutputNote, StageSum};

@@ -49,13 +49,15 @@ pub struct CallNote {
     pub label: String,
     /// Its content address.
     pub key: CallKey,
+    /// Attempts this job made at it; 0 if it was finished before.
+    pub attempts: u32,
     /// What the attempt that succeeded used.
     pub figures: Figures,
 }
 
 impl CallNote {
-    pub(crate) fn new(stage: &str, label: String, record: &CallRecord) -> Self {
-        Self { stage: stage.to_owned(), label, key: record.key.clone(), figures: record.figures.clone() }
+    pub(crate) fn new(stage: &str, label: String, record: &CallRecord, attempts: u32) -> Self {
+        Self { stage: stage.to_owned(), label, key: record.key.clone(), attempts, figures: record.figures.clone() }
     }
 }
 
@@ -90,6 +92,10 @@ pub struct OutputNote {
 pub struct StageSum {
     /// Calls.
     pub calls: u64,
+    /// Attempts beyond the first of each.
+    pub retries: u64,
+    /// Of the calls, those that were finished before.
+    pub reused: u64,
     /// CPU seconds.
     pub cpu_s: f64,
     /// From the start of its first call to the end of its last, in seconds.
@@ -169,9 +175,11 @@ impl Manifest {
 
 fn sums(calls: &[CallNote]) -> BTreeMap<String, StageSum> {
     let mut stages: BTreeMap<String, (StageSum, f64, f64)> = BTreeMap::new();
-    for CallNote { stage, figures, .. } in calls {
+    for CallNote { stage, figures, attempts, .. } in calls {
         let (sum, begin, end) = stages.entry(stage.clone()).or_insert((StageSum::default(), f64::MAX, 0.0));
         sum.calls += 1;
+        sum.retries += u64::from(attempts.saturating_sub(1));
+        sum.reused += u64::from(*attempts == 0);
         sum.cpu_s += figures.cpu_s;
         sum.bytes_fetched += figures.bytes_fetched;
         sum.bytes_written += figures.bytes_written;

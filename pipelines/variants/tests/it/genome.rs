@@ -16,15 +16,13 @@ pub(crate) struct Genome {
 }
 
 impl Genome {
-    /// Two contigs of 120 kb together, made by a fixed generator with repeats as bacteria have them; 20x of paired reads, gzip-compressed.
+    /// Two contigs, 120 kb together; 20x of paired reads, gzip-compressed. The contigs are parts of the genome that
+    /// `NEARDATA_TEST_GENOME` names (the test script names E. coli), else of a made-up one with repeats as bacteria have them.
     pub(crate) fn small() -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path();
-        fs::write(
-            path.join("ref.fa"),
-            format!(">chrom a test\n{}\n>plasmid\n{}\n", wrapped(&bases(100_000, 1)), wrapped(&bases(20_000, 2))),
-        )
-        .unwrap();
+        let [chrom, plasmid] = contigs();
+        fs::write(path.join("ref.fa"), format!(">chrom a test\n{}\n>plasmid\n{}\n", wrapped(&chrom), wrapped(&plasmid))).unwrap();
         let simulate = Command::new("dwgsim")
             .args(
                 "-z 42 -H -C 20 -1 150 -2 150 -d 400 -s 50 -e 0.001-0.010 -E 0.001-0.010 -r 0.002 -R 0.10 -X 0.30 -y 0.02 -o 1"
@@ -61,6 +59,13 @@ impl Genome {
         arguments.sample = "s".into();
         (folder, arguments)
     }
+}
+
+fn contigs() -> [String; 2] {
+    let Some(path) = std::env::var_os("NEARDATA_TEST_GENOME") else { return [bases(100_000, 1), bases(20_000, 2)] };
+    let text = fs::read_to_string(path).unwrap();
+    let genome: String = text.lines().skip(1).take_while(|line| !line.starts_with('>')).collect();
+    [genome[200_000..300_000].to_owned(), genome[3_000_000..3_020_000].to_owned()]
 }
 
 /// What the tools give by hand on the whole input.
