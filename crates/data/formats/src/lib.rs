@@ -9,6 +9,7 @@
 //! - [`conformance`] checks the partition law: slices of any object, cut in any way, concatenate to the original, exactly.
 
 mod build;
+pub mod conformance;
 mod detect;
 mod error;
 mod gzip;

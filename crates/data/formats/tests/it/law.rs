@@ -1,0 +1,58 @@
+//! The partition law.
+
+use neardata_formats::conformance::{Suite, awkward_texts, encodings, fasta, fastq, lines};
+use proptest::prelude::*;
+
+#[test]
+fn awkward_objects_obey_the_law_however_they_are_stored() {
+    let suite = Suite::in_memory().unwrap();
+    for (name, content) in awkward_texts() {
+        for object in encodings(&name, &content) {
+            suite.check(&object).unwrap();
+        }
+    }
+}
+
+#[test]
+fn larger_objects_obey_the_law_however_they_are_stored() {
+    let suite = Suite::in_memory().unwrap();
+    for (name, content) in [("l.fastq", fastq(2500, 1)), ("l.fa", fasta(300, 2)), ("l.txt", lines(9000, 3))] {
+        for object in encodings(name, &content) {
+            suite.check(&object).unwrap();
+        }
+    }
+}
+
+#[test]
+fn mates_are_cut_at_the_same_reads() {
+    let suite = Suite::in_memory().unwrap();
+    let first = encodings("r1.fastq", &fastq(1500, 11));
+    let second = encodings("r2.fastq", &fastq(1500, 12));
+    for (first, second) in first.iter().zip(second.iter().rev()) {
+        suite.check_pair(first, second).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(12), ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_object_obeys_the_law(records in 0_u64..900, seed: u64, which in 0_usize..3, way in 0_usize..20, cut in 0_usize..40) {
+        let (name, mut content) = match which {
+            0 => ("p.fastq", fastq(records, seed)),
+            1 => ("p.fa", fasta(records / 8, seed)),
+            _ => ("p.txt", lines(records, seed)),
+        };
+        if which == 2 {
+            content.truncate(content.len().saturating_sub(cut));
+        }
+        let objects = encodings(name, &content);
+        let suite = Suite::in_memory().unwrap();
+        suite.check(&objects[way % objects.len()]).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// Number of property-test cases: more with `NEARDATA_TEST_CASES`.
+pub(crate) fn cases(default: u32) -> u32 {
+    std::env::var("NEARDATA_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,3 @@
+//! Behaviour of the formats crate, seen from outside.
+
+mod law;
