@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::edge;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -101,7 +102,10 @@ async fn serve_connection(stream: TcpStream, service: S3Service, stopped: &mut w
 
 async fn answer(service: &S3Service, request: Request<Incoming>) -> Result<Response<s3s::Body>, HttpError> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = hyper::service::Service::call(service, request).await?;
+    let mut response = match edge::refused(&request) {
+        Some(error) => error.to_http_response().map_err(|error| HttpError::new(Box::new(error)))?,
+        None => service.call(edge::bounded(request)).await?,
+    };
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED {
         *response.body_mut() = s3s::Body::empty();

@@ -1,5 +1,6 @@
 //! The HTTP edge: S3 requests as `s3s` parses them, translated to operations, and outcomes back. Nothing of `s3s` goes further in.
 
+mod chunks;
 mod listing;
 mod objects;
 mod translate;
@@ -16,6 +17,8 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_err
 
 use crate::error::OperationError;
 use crate::operation::{Operation, Outcome, Request, Service};
+
+pub(crate) use chunks::bounded;
 
 /// XML of a request at most: 10 000 parts with their checksums, or 1 000 keys of 1 KiB in escapes.
 const MAX_XML: usize = 8 << 20;
@@ -45,6 +48,15 @@ impl Edge {
         let caller = request.credentials.as_ref().map(|credentials| credentials.access_key.clone());
         self.service.call(Request { caller, operation }).await.map_err(|error| s3_error(&error))
     }
+}
+
+/// A request that is refused before its body is read: `s3s` would gather the body first, and answer 500.
+pub(crate) fn refused<B>(request: &http::Request<B>) -> Option<S3Error> {
+    let text = |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_form = text(header::CONTENT_TYPE).starts_with("multipart/form-data");
+    let length: u64 = text(header::CONTENT_LENGTH).parse().unwrap_or(0);
+    let too_long = request.method() == http::Method::POST && !is_form && length > MAX_XML as u64;
+    too_long.then(|| s3_error!(MaxMessageLengthExceeded, "the request has {length} bytes; {MAX_XML} are allowed"))
 }
 
 /// The one key of a hub.

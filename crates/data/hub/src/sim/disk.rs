@@ -45,6 +45,8 @@ struct State {
     pending_names: Vec<NameChange>,
     folders: BTreeSet<PathBuf>,
     operations: u64,
+    /// Bytes that fit.
+    capacity: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -99,6 +101,7 @@ impl SimDisk {
                 pending_names: Vec::new(),
                 folders: BTreeSet::new(),
                 operations: 0,
+                capacity: None,
             })),
         }
     }
@@ -121,9 +124,14 @@ impl SimDisk {
         self.lock().dark
     }
 
-    /// Changes made so far.
-    pub(super) fn operations(&self) -> u64 {
-        self.lock().operations
+    /// From now on at most this many bytes fit.
+    pub(super) fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity = bytes;
+    }
+
+    /// Bytes in files that have names.
+    pub(super) fn used(&self) -> u64 {
+        self.lock().used()
     }
 
     /// The disk as it is found when the power is back. The old one stays dark, so that nothing left over can touch the new one.
@@ -155,6 +163,7 @@ impl SimDisk {
             pending_names: Vec::new(),
             folders: folders.clone(),
             operations: *operations,
+            capacity: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -212,7 +221,18 @@ impl State {
         if powered { Ok(inode) } else { Err(no_power()) }
     }
 
+    fn used(&self) -> u64 {
+        self.names.values().filter_map(|inode| self.files.get(inode)).map(|content| content.current.len() as u64).sum()
+    }
+
     fn change(&mut self, inode: u64, change: Change) -> io::Result<()> {
+        if let (Some(capacity), Change::Write { offset, bytes }) = (self.capacity, &change) {
+            let size = self.files.get(&inode).map_or(0, |content| content.current.len() as u64);
+            let growth = (offset + bytes.len() as u64).saturating_sub(size);
+            if growth > 0 && self.used() + growth > capacity {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         let powered = self.step()?;
         if let Some(content) = self.files.get_mut(&inode) {
             change.apply(&mut content.current);

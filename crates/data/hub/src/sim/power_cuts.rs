@@ -436,7 +436,48 @@ fn no_acknowledged_write_is_lost_and_none_is_half_visible() {
     assert!(cuts >= count);
 }
 
-/// The proof that the test above can fail: each way a disk may pretend to sync loses something that the test sees.
+/// A full disk refuses writes with a clear error, shows nothing of them, keeps what was there, and is of use again once there is
+/// room.
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers() {
+    let disk = SimDisk::new(1, Lie::None);
+    let vfs = SimVfs::register(disk.clone());
+    let volume = Volume::open(Arc::new(disk.clone()), Path::new(FOLDER), options(&mut Rng(1), &vfs)).await.unwrap();
+    volume.call(Request::internal(Operation::CreateBucket { bucket: BUCKET.to_owned() })).await.unwrap();
+    let put = async |key: &str, bytes: &Bytes| {
+        let (headers, expected, condition) = Default::default();
+        let put = PutObject { address: address(key), body: body(bytes), headers, expected, condition };
+        volume.call(Request::internal(Operation::PutObject(put))).await
+    };
+    let (large, small) = (Bytes::from(vec![1; 50_000]), Bytes::from(vec![2; 200]));
+    put("kept", &large).await.unwrap();
+
+    disk.set_capacity(Some(disk.used() + 20_000));
+    let refused = put("refused", &large).await.unwrap_err();
+    assert!(matches!(refused, OperationError::DiskFull(_)), "{refused}");
+    disk.set_capacity(Some(disk.used()));
+    let mut refused = None;
+    for number in 0..200 {
+        if let Err(error) = put(&format!("small/{number}"), &small).await {
+            refused = Some((number, error));
+            break;
+        }
+    }
+    let (number, error) = refused.expect("the metadata needs room as well");
+    assert!(matches!(error, OperationError::DiskFull(_)), "{error}");
+
+    disk.set_capacity(None);
+    assert_eq!(read(&volume, "refused").await.unwrap(), None);
+    assert_eq!(read(&volume, &format!("small/{number}")).await.unwrap(), None);
+    assert_eq!(read(&volume, "kept").await.unwrap().unwrap().bytes, large);
+    put("refused", &large).await.unwrap();
+    assert_eq!(read(&volume, "refused").await.unwrap().unwrap().bytes, large);
+    volume.close().await;
+    drop(volume);
+    drop(vfs);
+}
+
+/// The proof that the first test can fail: each way a disk may pretend to sync loses something that the test sees.
 #[test]
 fn every_sync_is_needed() {
     let lies = [

@@ -253,7 +253,10 @@ unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, out: *mut c_void, size: 
 unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, size: c_int, offset: i64) -> c_int {
     // SAFETY: the file is open, and SQLite gives `size` bytes.
     let (state, bytes) = unsafe { (state_of(file), std::slice::from_raw_parts(bytes.cast::<u8>(), size as usize)) };
-    code(state.file.write_at(offset.unsigned_abs(), bytes), ffi::SQLITE_IOERR_WRITE)
+    match state.file.write_at(offset.unsigned_abs(), bytes) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
+        result => code(result, ffi::SQLITE_IOERR_WRITE),
+    }
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int {

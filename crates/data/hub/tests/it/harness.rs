@@ -76,6 +76,8 @@ async fn serve(folder: &Path) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()
 pub(crate) struct ChildEndpoint {
     pub(crate) address: SocketAddr,
     pub(crate) process: Child,
+    /// Kept open: a test binary that cannot print ends in an error.
+    _output: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 const CHILD_FOLDER: &str = "NEARDATA_TEST_HUB_FOLDER";
@@ -99,7 +101,17 @@ impl ChildEndpoint {
         let address = lines
             .find_map(|line| line.unwrap().rsplit_once("listening on ").map(|(_, address)| address.parse().unwrap()))
             .expect("the child says where it listens");
-        Self { address, process }
+        Self { address, process, _output: lines }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     /// Ends the child by closing its standard input.

@@ -9,10 +9,14 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, P
 use crate::harness::{ACCESS_KEY, BUCKET, Endpoint, REGION, SECRET_KEY};
 
 fn client(endpoint: &Endpoint) -> AmazonS3 {
+    client_of(&endpoint.url())
+}
+
+pub(crate) fn client_of(url: &str) -> AmazonS3 {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     AmazonS3Builder::new()
-        .with_endpoint(endpoint.url())
+        .with_endpoint(url)
         .with_allow_http(true)
         .with_access_key_id(ACCESS_KEY)
         .with_secret_access_key(SECRET_KEY)
@@ -23,7 +27,7 @@ fn client(endpoint: &Endpoint) -> AmazonS3 {
         .unwrap()
 }
 
-fn bytes(size: usize, seed: u64) -> Bytes {
+pub(crate) fn bytes(size: usize, seed: u64) -> Bytes {
     let mut state = seed | 1;
     let next = move || {
         state ^= state << 13;
