@@ -65,6 +65,12 @@ pub struct VariantCounts {
     pub snps: u64,
     /// The other ones.
     pub indels: u64,
+    /// Of the SNPs, those between A and G or C and T, by their first alternate.
+    pub transitions: u64,
+    /// Of the others, those whose first alternate is longer than the reference.
+    pub insertions: u64,
+    /// Of the others, those whose first alternate is shorter.
+    pub deletions: u64,
     /// Records by QUAL, in steps of [`QUALITY_STEP`], the last step open.
     pub by_quality: Vec<u64>,
 }
@@ -78,10 +84,14 @@ impl VariantCounts {
     pub fn add(&mut self, variant: &Variant<'_>) {
         self.by_quality.resize(QUALITY_STEPS, 0);
         self.records += 1;
+        let alternate = variant.alternates.split(',').next().unwrap_or_default();
         if variant.is_snp() {
             self.snps += 1;
+            self.transitions += u64::from(matches!((variant.reference, alternate), ("A", "G") | ("G", "A") | ("C", "T") | ("T", "C")));
         } else {
             self.indels += 1;
+            self.insertions += u64::from(alternate.len() > variant.reference.len());
+            self.deletions += u64::from(alternate.len() < variant.reference.len());
         }
         let step = (variant.quality.unwrap_or(0.0).max(0.0) / QUALITY_STEP) as usize;
         self.by_quality[step.min(QUALITY_STEPS - 1)] += 1;
@@ -92,6 +102,9 @@ impl VariantCounts {
         self.records += other.records;
         self.snps += other.snps;
         self.indels += other.indels;
+        self.transitions += other.transitions;
+        self.insertions += other.insertions;
+        self.deletions += other.deletions;
         self.by_quality.resize(self.by_quality.len().max(other.by_quality.len()), 0);
         self.by_quality.iter_mut().zip(&other.by_quality).for_each(|(ours, theirs)| *ours += theirs);
     }
