@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::event::{CallEvent, CallState, Event, EventKind, JobError, JobState};
-use crate::executor::Executor;
 use crate::executor::local::{LocalExecutor, LocalOptions};
 use crate::executor::process::Workers;
 use crate::journal::{JobRow, Journal};
 use crate::log::{JobLog, OutputLog, now};
 use crate::metrics::{Counter, Metrics};
+use crate::python::{self, Pool, PythonJob, PythonRequest};
 use crate::running::{Calls, RunningJob};
 use crate::slots::Slots;
 use crate::view::{JobKind, JobSummary, JobView};
@@ -54,6 +54,10 @@ pub struct EngineOptions {
     /// What seldom needs a change.
     pub tuning: Tuning,
 }
+
+/// How much of ended Python jobs is kept.
+const ENDED_JOBS: usize = 64;
+const ENDED_BYTES: usize = 256 << 20;
 
 /// Times that seldom need a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +89,9 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) tuning: Tuning,
     pub(crate) slots: Slots,
+    pub(crate) slot_count: usize,
     pub(crate) executor: LocalExecutor,
+    pub(crate) python: Pool,
     pub(crate) metrics: Metrics,
     pub(crate) journal: Journal,
     pipelines: Vec<Arc<dyn Pipeline>>,
@@ -96,14 +102,22 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Live {
     jobs: HashMap<JobId, LiveJob>,
+    /// Python jobs that have ended, with their values, which are nowhere else.
+    ended: VecDeque<LiveJob>,
     stopping: bool,
 }
 
 struct LiveJob {
     row: JobRow,
     log: Arc<JobLog>,
-    running: Arc<RunningJob>,
+    work: Work,
     task: AbortHandle,
+}
+
+#[derive(Clone)]
+enum Work {
+    Pipeline(Arc<RunningJob>),
+    Python(Arc<PythonJob>),
 }
 
 impl Engine {
@@ -119,6 +133,8 @@ impl Engine {
         let journal = Journal::open(&folder)?;
         let workers = Arc::new(Workers::listen(&folder)?);
         let slots = options.workers.max(1);
+        let script = neardata_functions::python::install(&folder.join("python"))?;
+        let python = Pool::new(workers.clone(), script, options.worker_environment.clone(), 2 * slots);
         let executor = LocalExecutor::new(LocalOptions {
             workers,
             command: options.worker_command,
@@ -136,7 +152,9 @@ impl Engine {
             registry: options.registry,
             tuning: options.tuning,
             slots: Slots::new(slots),
+            slot_count: slots,
             executor,
+            python,
             metrics: Metrics::default(),
             journal,
             pipelines: options.pipelines,
@@ -215,7 +233,7 @@ impl Engine {
         row.summary.state = JobState::Running;
         row.summary.finished = None;
         let id = row.summary.id.clone();
-        let slots = self.shared.executor.slots();
+        let slots = self.shared.slot_count;
         let calls = Calls::from_events(&earlier);
         let log = JobLog::new(id.clone(), Some(self.shared.journal.clone()), earlier);
         let running = Arc::new(RunningJob {
@@ -234,7 +252,7 @@ impl Engine {
             return Err(EngineError::Stopped);
         }
         let task = tokio::spawn(drive(running.clone(), pipeline, request.arguments, request.deadline)).abort_handle();
-        live.jobs.insert(id.clone(), LiveJob { row, log, running, task });
+        live.jobs.insert(id.clone(), LiveJob { row, log, work: Work::Pipeline(running), task });
         Ok(id)
     }
 
@@ -273,14 +291,68 @@ impl Engine {
         self.job(id).await
     }
 
+    /// Submits Python calls; they run on warm workers, and their values come with the job's events.
+    pub async fn submit_python(&self, request: PythonRequest) -> Result<JobId, EngineError> {
+        let request = request.decode()?;
+        let id = JobId::fresh();
+        let summary = JobSummary {
+            id: id.clone(),
+            name: request.name.clone(),
+            kind: JobKind::Python,
+            state: JobState::Running,
+            created: now(),
+            finished: None,
+            results: self.shared.results.clone(),
+        };
+        let row = JobRow { summary, request: serde_json::json!({"arguments": {"calls": request.calls.len()}}) };
+        self.shared.metrics.add(Counter::JobsSubmitted, 1);
+        let log = JobLog::brief(id.clone(), self.shared.journal.clone());
+        let output = OutputLog::new(&self.shared.folder, &id);
+        let job = PythonJob::new(id.clone(), self.shared.clone(), log.clone(), output, request);
+        let mut live = self.shared.live();
+        if live.stopping {
+            return Err(EngineError::Stopped);
+        }
+        self.shared.journal.insert_soon(row.clone());
+        let (running, shared) = (job.clone(), self.shared.clone());
+        let task = tokio::spawn(async move {
+            let id = running.id.clone();
+            python::run(running).await;
+            shared.retire_python(&id);
+        });
+        live.jobs.insert(id.clone(), LiveJob { row, log, work: Work::Python(job), task: task.abort_handle() });
+        Ok(id)
+    }
+
     /// Cancels a job: its running calls are killed at once. A job that has ended is left as it is.
     pub async fn cancel(&self, id: &JobId) -> Result<(), EngineError> {
-        let token = self.shared.live().jobs.get(id).map(|job| job.running.cancel.clone());
-        match token {
-            Some(token) => token.cancel(),
-            None => drop(self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?),
+        let live = self.shared.live().jobs.get(id).map(|job| job.work.clone());
+        match live {
+            Some(Work::Pipeline(job)) => job.cancel.cancel(),
+            Some(Work::Python(job)) => job.cancel(None),
+            None => self.must_exist(id).await?,
         }
         Ok(())
+    }
+
+    /// Cancels some calls of a Python job.
+    pub async fn cancel_calls(&self, id: &JobId, calls: &[u64]) -> Result<(), EngineError> {
+        let live = self.shared.live().jobs.get(id).map(|job| job.work.clone());
+        match live {
+            Some(Work::Pipeline(_)) => {
+                return Err(EngineError::Request("single calls of a pipeline cannot be cancelled; cancel the job".to_owned()));
+            }
+            Some(Work::Python(job)) => job.cancel(Some(calls)),
+            None => self.must_exist(id).await?,
+        }
+        Ok(())
+    }
+
+    async fn must_exist(&self, id: &JobId) -> Result<(), EngineError> {
+        if self.live_log(id).is_some() {
+            return Ok(());
+        }
+        self.shared.journal.job(id).await?.map(drop).ok_or_else(|| EngineError::UnknownJob(id.clone()))
     }
 
     /// All jobs, the latest first.
@@ -291,7 +363,7 @@ impl Engine {
 
     /// All there is to see of a job.
     pub async fn job(&self, id: &JobId) -> Result<JobView, EngineError> {
-        let live = self.shared.live().jobs.get(id).map(|job| (job.row.clone(), job.log.events()));
+        let live = self.shared.live().find(id).map(|job| (job.row.clone(), job.log.events()));
         if let Some((row, events)) = live {
             let arguments = row.request.get("arguments").cloned().unwrap_or_default();
             return Ok(JobView::fold(row.summary, arguments, events.iter().map(AsRef::as_ref)));
@@ -305,9 +377,7 @@ impl Engine {
 
     /// What the calls of a job wrote on standard output and error.
     pub async fn logs(&self, id: &JobId) -> Result<String, EngineError> {
-        if self.live_log(id).is_none() {
-            self.shared.journal.job(id).await?.ok_or_else(|| EngineError::UnknownJob(id.clone()))?;
-        }
+        self.must_exist(id).await?;
         let path = OutputLog::path(&self.shared.folder, id);
         let read = tokio::task::spawn_blocking(move || fs::read(path)).await.map_err(io::Error::other)?;
         match read {
@@ -320,11 +390,11 @@ impl Engine {
     /// Counters and gauges in Prometheus' text format.
     pub fn metrics(&self) -> String {
         let running = self.shared.live().jobs.len() as u64;
-        let workers = self.shared.executor.processes() as u64;
+        let workers = (self.shared.executor.processes() + self.shared.python.count()) as u64;
         self.shared.metrics.render(&[
             ("neardata_jobs_running", "Jobs that run now.", running),
             ("neardata_workers", "Worker processes that exist now.", workers),
-            ("neardata_slots", "Calls that can run at once.", self.shared.executor.slots() as u64),
+            ("neardata_slots", "Calls that can run at once.", self.shared.slot_count as u64),
         ])
     }
 
@@ -337,18 +407,22 @@ impl Engine {
         };
         for job in &jobs {
             job.task.abort();
-            job.running.attempts.close();
+            job.log.close();
         }
         for job in &jobs {
-            let _still_dying = tokio::time::timeout(Duration::from_secs(5), job.running.attempts.wait()).await;
+            if let Work::Pipeline(running) = &job.work {
+                running.attempts.close();
+                let _still_dying = tokio::time::timeout(Duration::from_secs(5), running.attempts.wait()).await;
+            }
         }
+        self.shared.python.clear();
         // Whatever was written before this read is stored.
         let _unreadable = self.shared.journal.jobs(true).await;
         self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn live_log(&self, id: &JobId) -> Option<Arc<JobLog>> {
-        self.shared.live().jobs.get(id).map(|job| job.log.clone())
+        self.shared.live().find(id).map(|job| job.log.clone())
     }
 
     async fn stored_events(&self, id: &JobId) -> Result<Vec<Event>, EngineError> {
@@ -362,7 +436,24 @@ impl Engine {
     }
 }
 
+impl Live {
+    fn find(&self, id: &JobId) -> Option<&LiveJob> {
+        self.jobs.get(id).or_else(|| self.ended.iter().find(|job| job.row.summary.id == *id))
+    }
+}
+
 impl Shared {
+    /// Keeps what a Python job left for those who follow it late, as long as there is room.
+    fn retire_python(&self, id: &JobId) {
+        let mut live = self.live();
+        let Some(job) = live.jobs.remove(id) else { return };
+        live.ended.push_back(job);
+        let mut weight: usize = live.ended.iter().map(|job| job.log.weight()).sum();
+        while live.ended.len() > 1 && (weight > ENDED_BYTES || live.ended.len() > ENDED_JOBS) {
+            weight -= live.ended.pop_front().map_or(0, |job| job.log.weight());
+        }
+    }
+
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }

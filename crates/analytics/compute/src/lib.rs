@@ -5,6 +5,7 @@
 //! each result once. `docs/design/engine.md` tells why it is built this way.
 
 mod calls;
+pub mod client;
 pub mod conformance;
 mod engine;
 mod error;
@@ -15,7 +16,9 @@ mod journal;
 mod log;
 mod metrics;
 mod pipeline;
+pub mod python;
 mod running;
+pub mod service;
 mod slots;
 mod view;
 

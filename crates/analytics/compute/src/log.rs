@@ -24,6 +24,7 @@ pub(crate) fn now() -> f64 {
 pub(crate) struct JobLog {
     job: JobId,
     journal: Option<Journal>,
+    store_all: bool,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
 }
@@ -34,14 +35,25 @@ struct State {
     progress: BTreeMap<u64, (u64, Arc<Event>)>,
     version: u64,
     ended: bool,
+    /// Nothing more will come: the engine stops.
+    closed: bool,
 }
 
 impl JobLog {
     /// A log that goes on after `earlier` events; with a journal, events are stored.
     pub(crate) fn new(job: JobId, journal: Option<Journal>, earlier: Vec<Event>) -> Arc<Self> {
+        Self::make(job, journal, true, earlier)
+    }
+
+    /// A log of which only the last event is stored.
+    pub(crate) fn brief(job: JobId, journal: Journal) -> Arc<Self> {
+        Self::make(job, Some(journal), false, Vec::new())
+    }
+
+    fn make(job: JobId, journal: Option<Journal>, store_all: bool, earlier: Vec<Event>) -> Arc<Self> {
         let ended = earlier.iter().any(|event| ends(&event.kind));
         let state = State { events: earlier.into_iter().map(Arc::new).collect(), ended, ..State::default() };
-        Arc::new(Self { job, journal, state: Mutex::new(state), changed: watch::Sender::new(0) })
+        Arc::new(Self { job, journal, store_all, state: Mutex::new(state), changed: watch::Sender::new(0) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,7 +82,7 @@ impl JobLog {
             state.events.push(Arc::new(Event { seq, t, kind }));
         }
         let added = state.events[first_new..].to_vec();
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = self.journal.as_ref().filter(|_| self.store_all) {
             // Under the lock, so that the journal sees events in their order.
             journal.events(&self.job, added);
         }
@@ -122,9 +134,23 @@ impl JobLog {
         self.state().events.clone()
     }
 
-    /// Whether the last event is there.
-    pub(crate) fn ended(&self) -> bool {
-        self.state().ended
+    /// Lets followers go although the last event has not come.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.version += 1;
+        let version = state.version;
+        drop(state);
+        self.changed.send_replace(version);
+    }
+
+    /// Bytes of values it holds, about.
+    pub(crate) fn weight(&self) -> usize {
+        let value = |event: &Arc<Event>| match &event.kind {
+            EventKind::Call(call) => 256 + call.value.as_ref().map_or(0, String::len),
+            _ => 256,
+        };
+        self.state().events.iter().map(value).sum()
     }
 
     /// Events from number `from` on, those that are there together, until the last one.
@@ -172,7 +198,7 @@ impl Follower {
         let fresh = state.progress.values().filter(|(version, _)| *version > self.version);
         batch.extend(fresh.map(|(_, event)| event.clone()));
         self.version = state.version;
-        self.ended = state.events.last().is_some_and(|event| ends(&event.kind));
+        self.ended = state.closed || state.events.last().is_some_and(|event| ends(&event.kind));
         batch
     }
 }

@@ -125,3 +125,12 @@ impl From<io::Error> for PipelineError {
         CallError::from(error).into()
     }
 }
+
+/// A request's body as protocol version 1 has it.
+pub(crate) fn versioned(request: &JobRequest) -> Value {
+    let mut body = serde_json::to_value(request).unwrap_or_default();
+    if let Some(body) = body.as_object_mut() {
+        body.insert("v".to_owned(), Value::from(1));
+    }
+    body
+}

@@ -4,7 +4,7 @@ mod exit;
 pub(crate) mod local;
 pub(crate) mod memory;
 pub(crate) mod process;
-mod worker;
+pub(crate) mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

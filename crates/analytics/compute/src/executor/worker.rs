@@ -28,7 +28,6 @@ type Reply = oneshot::Sender<Result<AttemptDone, AttemptLost>>;
 /// A handle to a worker's task. Cheap to clone; the worker stops when all are gone.
 #[derive(Clone)]
 pub(crate) struct WorkerHandle {
-    pub(crate) pid: u32,
     orders: mpsc::UnboundedSender<Command>,
     busy: Arc<AtomicUsize>,
     alive: Arc<AtomicBool>,
