@@ -67,7 +67,7 @@ pub(crate) fn drive(
 ) -> WorkerHandle {
     processes.fetch_add(1, Ordering::SeqCst);
     let (orders, commands) = mpsc::unbounded_channel();
-    let handle = WorkerHandle { pid: worker.process.pid, orders, busy: Arc::default(), alive: Arc::new(AtomicBool::new(true)) };
+    let handle = WorkerHandle { orders, busy: Arc::default(), alive: Arc::new(AtomicBool::new(true)) };
     let task = Task {
         process: worker.process,
         connection: worker.connection,
