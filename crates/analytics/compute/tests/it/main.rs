@@ -2,5 +2,6 @@
 
 mod engine;
 mod faults;
+mod python;
 mod resume;
 mod support;
