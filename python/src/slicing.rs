@@ -78,9 +78,15 @@ pub(crate) fn open(slice: &CoreSlice, object: usize) -> Result<Box<dyn Read + Se
 
 /// The exact uncompressed bytes of one object of a slice.
 pub(crate) fn read_all(slice: &CoreSlice, object: usize) -> Result<Vec<u8>, Failure> {
+    let mut reader = slicer()?.read(slice, object)?;
     let mut bytes = Vec::new();
-    open(slice, object)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    loop {
+        let chunk = reader.chunk()?;
+        if chunk.is_empty() {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(chunk);
+    }
 }
 
 /// Cuts an object, or a pair of objects, into slices.

@@ -67,3 +67,7 @@ __all__ = [
     "slices",
     "wait",
 ]
+
+for _name in __all__:
+    if isinstance(_public := globals()[_name], type):
+        _public.__module__ = __name__  # tracebacks and pickles name what users know

@@ -51,17 +51,17 @@ class Future(concurrent.futures.Future[T]):
 
     @property
     def attempt(self) -> int:
-        """How often the call has been started."""
+        """The attempt that runs or was the last, counted from 1; 0 before the first."""
         return self._attempt
 
     @property
     def pid(self) -> int | None:
-        """The worker process of the last attempt, once it has started."""
+        """The worker process of the last attempt, where the service tells; it does not of calls that end at once."""
         return self._pid
 
     @property
     def host(self) -> str | None:
-        """The machine of the last attempt, once it has started."""
+        """The machine of the last attempt, where the service tells."""
         return self._host
 
     def running(self) -> bool:

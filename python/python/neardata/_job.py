@@ -87,11 +87,11 @@ class Job:
         state = event["state"]
         if "attempt" in event:
             future._attempt = event["attempt"]
+        if "pid" in event:
+            future._pid, future._host = event["pid"], event.get("host")
         if state == "started":
             self.running += not future._started
             future._started = True
-            future._pid = event.get("pid")
-            future._host = event.get("host")
             return
         if state not in ("done", "reused", "failed", "cancelled", "retried"):
             return
