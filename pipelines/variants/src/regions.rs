@@ -181,7 +181,7 @@ impl Load {
             spent += self.cost(tile);
             let made = cuts.len() as u64;
             let enough = u128::from(spent) * u128::from(parts) >= u128::from(total) * u128::from(made + 1);
-            let scarce = region.to - tile - 1 <= parts - made - 1;
+            let scarce = region.to - tile - 1 < parts - made;
             if tile + 1 < region.to && made + 1 < parts && (enough || scarce) {
                 cuts.push(Region { from, to: tile + 1 });
                 from = tile + 1;

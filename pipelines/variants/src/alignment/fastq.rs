@@ -67,7 +67,7 @@ pub enum FastqError {
 
 /// One read.
 #[derive(Clone, Debug, Default)]
-pub struct Read1 {
+pub struct FastqRecord {
     /// The first word of its header.
     pub name: String,
     /// Its bases.
@@ -101,7 +101,7 @@ impl<R: Read> FastqReader<R> {
     }
 
     /// Reads the next record into `read`; `false` at the end.
-    pub fn next(&mut self, read: &mut Read1) -> Result<bool, FastqError> {
+    pub fn next(&mut self, read: &mut FastqRecord) -> Result<bool, FastqError> {
         if !self.next_line()? {
             return Ok(false);
         }
@@ -179,19 +179,19 @@ pub enum Fragments<R> {
 /// Goes through the fragments of a slice.
 pub struct FragmentReader<R> {
     fragments: Fragments<R>,
-    first: Read1,
-    second: Read1,
+    first: FastqRecord,
+    second: FastqRecord,
     previous: String,
 }
 
 impl<R: Read> FragmentReader<R> {
     /// A reader of these fragments.
     pub fn new(fragments: Fragments<R>) -> Self {
-        Self { fragments, first: Read1::default(), second: Read1::default(), previous: String::new() }
+        Self { fragments, first: FastqRecord::default(), second: FastqRecord::default(), previous: String::new() }
     }
 
     /// The next fragment, a read with or without its mate; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<(&Read1, Option<&Read1>)>, FastqError> {
+    pub fn next_fragment(&mut self) -> Result<Option<(&FastqRecord, Option<&FastqRecord>)>, FastqError> {
         match &mut self.fragments {
             Fragments::Single(reader) => {
                 std::mem::swap(&mut self.previous, &mut self.first.name);
@@ -235,7 +235,7 @@ impl<R: Read> FragmentReader<R> {
         source1: String,
         source2: String,
         record: u64,
-    ) -> Result<Option<(&Read1, Option<&Read1>)>, FastqError> {
+    ) -> Result<Option<(&FastqRecord, Option<&FastqRecord>)>, FastqError> {
         if same_fragment(&self.first.name, &self.second.name) {
             return Ok(Some((&self.first, Some(&self.second))));
         }
@@ -252,7 +252,7 @@ mod tests {
         let reader = |name: &str, text: &str| FastqReader::new(name, 0, io::Cursor::new(text.as_bytes().to_vec()));
         let mut fragments = FragmentReader::new(Fragments::Paired(reader("r1", text1), reader("r2", text2)));
         let mut count = 0;
-        while fragments.next()?.is_some() {
+        while fragments.next_fragment()?.is_some() {
             count += 1;
         }
         Ok(count)

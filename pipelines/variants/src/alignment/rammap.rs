@@ -10,7 +10,7 @@ use rammap::align::map::{MapContext, MapOptions};
 use rammap::align::pipeline::{OutputConfig, ReadInfo, align_and_format_pair, align_and_format_query};
 use rammap::api::{apply_preset_str, calibrate_mid_occ, finalize_options};
 
-use super::fastq::Read1;
+use super::fastq::FastqRecord;
 
 /// The version this crate pins; its output is checked against the program `minimap2` with every test run.
 pub const VERSION: &str = "1.2.0";
@@ -82,7 +82,7 @@ impl<'a> Rammap<'a> {
     }
 
     /// The SAM lines of one fragment.
-    pub fn align(&mut self, read: &Read1, mate: Option<&Read1>) -> String {
+    pub fn align(&mut self, read: &FastqRecord, mate: Option<&FastqRecord>) -> String {
         let SharedIndex { index, options } = self.shared;
         let segments = 1 + usize::from(mate.is_some());
         let (alignment, mapping) = (&mut self.alignment, &mut self.mapping);
@@ -105,7 +105,7 @@ impl<'a> Rammap<'a> {
     }
 }
 
-fn info(read: &Read1, segment: usize, segments: usize) -> ReadInfo<'_> {
+fn info(read: &FastqRecord, segment: usize, segments: usize) -> ReadInfo<'_> {
     ReadInfo {
         qname: &read.name,
         qseq: &read.bases,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{InsertSizeResult, ReferenceFiles, Stage, Tool, node};
 use crate::Aligner;
-use crate::alignment::fastq::{FastqError, FastqReader, FragmentReader, Fragments, Read1};
+use crate::alignment::fastq::{FastqError, FastqReader, FastqRecord, FragmentReader, Fragments};
 use crate::alignment::rammap::{Rammap, SharedIndex};
 use crate::alignment::sam::Encoder;
 use crate::output::bam::read_group;
@@ -190,13 +190,13 @@ fn each_fragment(
     call: &CallContext,
     interleaved: bool,
     most: u64,
-    mut take: impl FnMut(&Read1, Option<&Read1>) -> Result<(), CallError>,
+    mut take: impl FnMut(&FastqRecord, Option<&FastqRecord>) -> Result<(), CallError>,
 ) -> Result<(), CallError> {
     let slice = call.slices().first().ok_or_else(|| CallError::input("an align call without a slice"))?;
     let records = records_of(slice);
     let (mut reads, mut fragments, mut buffer) = (0, 0, fragments_of(call, slice, interleaved)?);
     while fragments < most
-        && let Some((read, mate)) = buffer.next().map_err(fastq_error)?
+        && let Some((read, mate)) = buffer.next_fragment().map_err(fastq_error)?
     {
         take(read, mate)?;
         fragments += 1;

@@ -20,6 +20,7 @@ pub use index::{
 };
 pub use insert::{InsertSize, InsertSizeArguments, InsertSizeResult};
 pub use merge::{MergeAlignments, MergeAlignmentsArguments, MergeResult, MergeVariants, MergeVariantsArguments};
+pub use node::{Removed, remove_unused};
 pub(crate) use parts::ObjectReader;
 pub use parts::{object_slice, run_slice};
 pub use tools::{Tool, tools_needed};

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use neardata_core::{ByteRange, ObjectRef, canonical};
 use neardata_functions::{CallContext, CallError};
@@ -33,6 +34,8 @@ fn cached<K: Serialize>(
     let name = format!("{kind}-{}", &canonical::digest(identity)[..32]);
     let folder = root.join(&name);
     if folder.is_dir() {
+        // Says when it was used last, for `remove_unused`; a cache that cannot be written still can be read.
+        let _read_only = File::open(&folder).and_then(|handle| handle.set_modified(SystemTime::now()));
         return Ok(folder);
     }
     let place = |error: io::Error| {
@@ -49,6 +52,40 @@ fn cached<K: Serialize>(
     make(fresh.path())?;
     fs::rename(fresh.keep(), &folder).map_err(place)?;
     Ok(folder)
+}
+
+/// What [`remove_unused`] removed, or would have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// Folders.
+    pub entries: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
+
+/// Removes references and aligner indexes of this node that no call has used for so long; they are made again when needed.
+pub fn remove_unused(unused_for: Duration, dry_run: bool) -> io::Result<Removed> {
+    let root = root();
+    let mut removed = Removed::default();
+    let entries = match fs::read_dir(&root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(removed),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let data = entry.metadata()?;
+        if !data.is_dir() || data.modified()?.elapsed().unwrap_or_default() < unused_for {
+            continue;
+        }
+        for file in fs::read_dir(entry.path())? {
+            removed.bytes += file?.metadata()?.len();
+        }
+        removed.entries += 1;
+        if !dry_run {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(removed)
 }
 
 fn root() -> PathBuf {

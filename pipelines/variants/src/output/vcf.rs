@@ -87,7 +87,8 @@ impl VariantCounts {
         let alternate = variant.alternates.split(',').next().unwrap_or_default();
         if variant.is_snp() {
             self.snps += 1;
-            self.transitions += u64::from(matches!((variant.reference, alternate), ("A", "G") | ("G", "A") | ("C", "T") | ("T", "C")));
+            self.transitions +=
+                u64::from(matches!((variant.reference, alternate), ("A", "G") | ("G", "A") | ("C", "T") | ("T", "C")));
         } else {
             self.indels += 1;
             self.insertions += u64::from(alternate.len() > variant.reference.len());

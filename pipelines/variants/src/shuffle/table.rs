@@ -99,7 +99,7 @@ impl Table {
         let Some(first) = blocks.next() else {
             return ByteRange::new(0, 0);
         };
-        ByteRange::new(first.bytes.start, blocks.last().unwrap_or(first).bytes.end)
+        ByteRange::new(first.bytes.start, blocks.next_back().unwrap_or(first).bytes.end)
     }
 
     /// Records in all blocks.
