@@ -28,6 +28,8 @@ const PIECE: usize = 128 * 1024;
 const SPOOL_MEMORY: usize = 16 << 20;
 /// A checkpoint is set only when so many times its window's stored size lies behind the last one: keeps side-cars below 3 %.
 const COMPRESSED_PER_WINDOW: u64 = 42;
+/// libdeflate's level for windows (`fastest()` is 0, which stores).
+const WINDOW_LEVEL: i32 = 1;
 /// Progress is told every so many bytes.
 const TELL_EVERY: u64 = 4 << 20;
 
@@ -182,7 +184,7 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(reader: &'a dyn RangedRead, detected: Detected, options: IndexOptions, progress: &'a dyn Fn(Progress)) -> Self {
-        let mut compressor = Compressor::new(CompressionLvl::fastest());
+        let mut compressor = Compressor::new(CompressionLvl::new(WINDOW_LEVEL).unwrap_or_default());
         let stored = vec![0; compressor.deflate_compress_bound(WINDOW)];
         Self {
             reader,
