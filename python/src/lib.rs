@@ -9,6 +9,8 @@ mod slicing;
 mod stream;
 mod values;
 
+use std::ffi::OsString;
+
 use pyo3::prelude::*;
 
 use crate::errors::Failure;
@@ -27,11 +29,17 @@ fn fetch<'py>(py: Python<'py>, uri: &str) -> Result<Bound<'py, pyo3::types::PyBy
     Ok(pyo3::types::PyBytes::new(py, &bytes))
 }
 
+/// Runs the `neardata` command and gives its exit code. Signals are the command's own business.
+#[pyfunction]
+fn run_cli(py: Python<'_>, arguments: Vec<OsString>, self_command: Vec<OsString>) -> i32 {
+    py.detach(|| neardata_cli::main_with(arguments, self_command))
+}
+
 #[pymodule]
 mod _native {
     #[pymodule_export]
     use super::{
-        fetch, parse_bytes,
+        fetch, parse_bytes, run_cli,
         slice::{ObjectRef, Slice},
         slicing::slices,
         stream::SliceStream,
