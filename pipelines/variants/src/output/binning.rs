@@ -10,7 +10,7 @@ use crate::alignment::sam::bin;
 /// What these index formats can say ends here; longer contigs would need `.csi`.
 pub const LONGEST_CONTIG: u64 = 1 << 29;
 
-/// The bin whose chunks hold counts for `samtools idxstats`.
+/// The bin whose chunks hold counts, for `samtools idxstats` and `bcftools index --nrecords`.
 const COUNTS_BIN: u32 = 37450;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ impl Binning {
         let mut out = b"BAI\x01".to_vec();
         out.extend_from_slice(&(contigs as u32).to_le_bytes());
         for contig in 0..contigs as u32 {
-            self.push_contig(contig, true, &mut out);
+            self.push_contig(contig, &mut out);
         }
         out.extend_from_slice(&self.unplaced.to_le_bytes());
         out
@@ -93,15 +93,15 @@ impl Binning {
         }
         out.extend_from_slice(&names);
         for &contig in self.contigs.keys() {
-            self.push_contig(contig, false, &mut out);
+            self.push_contig(contig, &mut out);
         }
         out
     }
 
-    fn push_contig(&self, contig: u32, counts: bool, out: &mut Vec<u8>) {
+    fn push_contig(&self, contig: u32, out: &mut Vec<u8>) {
         let empty = ContigIndex::default();
         let index = self.contigs.get(&contig).unwrap_or(&empty);
-        let counts = counts && !index.bins.is_empty();
+        let counts = !index.bins.is_empty();
         out.extend_from_slice(&(index.bins.len() as u32 + u32::from(counts)).to_le_bytes());
         for (bin, chunks) in &index.bins {
             push_bin(*bin, chunks, out);
