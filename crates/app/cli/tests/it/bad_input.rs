@@ -84,7 +84,8 @@ fn an_empty_file_is_no_crash() {
         let bytes: Vec<u8> =
             if slices.is_empty() { Vec::new() } else { succeed(neardata(folder.path()).arg("read").args(slices.lines())) };
         assert!(bytes.is_empty());
-        pipeline_fails(folder.path(), &[], [&path, &path, &small().reference()], &[name]);
+        let other = file(folder.path(), &format!("mate2-{name}"), &std::fs::read(&path).unwrap());
+        pipeline_fails(folder.path(), &[], [&path, &other, &small().reference()], &[name]);
     }
 }
 

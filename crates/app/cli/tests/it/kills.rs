@@ -179,10 +179,10 @@ fn a_killed_private_run_goes_on_where_it_was() {
     succeed(&mut command());
     let manifest = manifest(&output);
     let calls: Vec<&Value> = manifest["calls"].as_array().unwrap().iter().collect();
-    let reused = calls.iter().filter(|call| call["reused"] == true).count();
+    let reused = calls.iter().filter(|call| call["attempts"] == 0).count();
     let aligned = calls.iter().filter(|call| call["stage"] == "align");
     assert!(
-        aligned.clone().count() == 6 && aligned.clone().all(|call| call["reused"] == true),
+        aligned.clone().count() == 6 && aligned.clone().all(|call| call["attempts"] == 0),
         "alignments were repeated: {aligned:?}"
     );
     let regions = calls.iter().filter(|call| call["stage"] == "call").count();
