@@ -133,7 +133,11 @@ impl JobBars {
         });
         let before = stage.finished;
         change(stage);
-        let expected = stage.expected.unwrap_or(stage.finished + stage.running.len() as u64).max(1);
+        let seen = stage.finished + stage.running.len() as u64;
+        if stage.expected.is_none() && seen == 0 {
+            return; // announced, its calls are not known yet
+        }
+        let expected = stage.expected.unwrap_or(seen).max(1);
         let running: f64 = stage.running.values().sum();
         stage.bar.set_length(expected * FINE);
         stage.bar.set_position(stage.finished * FINE + (running * FINE as f64) as u64);
