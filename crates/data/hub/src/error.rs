@@ -70,6 +70,9 @@ pub enum OperationError {
         /// The most allowed.
         limit: u64,
     },
+    /// A layer does not let the caller do this.
+    #[error("{0}")]
+    Denied(String),
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),

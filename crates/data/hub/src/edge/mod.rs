@@ -93,6 +93,7 @@ fn s3_error(error: &OperationError) -> S3Error {
         E::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
         E::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
         E::TooLarge { .. } => S3ErrorCode::EntityTooLarge,
+        E::Denied(_) => S3ErrorCode::AccessDenied,
         E::Invalid(_) => S3ErrorCode::InvalidArgument,
         E::Body(crate::operation::BodyError::Signature(_)) => {
             return custom("XAmzContentSHA256Mismatch", http::StatusCode::BAD_REQUEST, error);

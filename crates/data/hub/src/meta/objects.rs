@@ -12,8 +12,23 @@ use crate::operation::{Address, CopyObject, ObjectHeaders, ObjectInfo, Stored, W
 /// The columns of [`info_from_row`], in order.
 pub(super) const INFO_COLUMNS: &str = "key, etag, size, modified, parts, headers, checksum";
 
-/// A blob as an object's row names it: number and size.
-pub(super) type BlobRef = (BlobId, u64);
+/// A blob as an object's row names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlobRef {
+    pub(super) id: BlobId,
+    pub(super) size: u64,
+    /// Whether its bytes lie in the metadata.
+    pub(super) inline: bool,
+}
+
+/// In a packed reference, this bit of the size says that the blob lies in the metadata.
+const INLINE_BIT: u64 = 1 << 63;
+
+impl From<&Blob> for BlobRef {
+    fn from(blob: &Blob) -> Self {
+        Self { id: blob.id, size: blob.size, inline: blob.inline.is_some() }
+    }
+}
 
 pub(super) fn info_from_row(row: &Row<'_>) -> rusqlite::Result<ObjectInfo> {
     Ok(ObjectInfo {
@@ -50,12 +65,17 @@ pub(super) fn checksum_column(checksum: Option<&Checksum>) -> Result<Option<Stri
 
 /// Packs blob references: 16 bytes each, numbers in big-endian order.
 pub(super) fn pack_blobs(blobs: &[BlobRef]) -> Vec<u8> {
-    blobs.iter().flat_map(|(id, size)| id.to_be_bytes().into_iter().chain(size.to_be_bytes())).collect()
+    let packed_size = |blob: &BlobRef| if blob.inline { blob.size | INLINE_BIT } else { blob.size };
+    blobs.iter().flat_map(|blob| blob.id.to_be_bytes().into_iter().chain(packed_size(blob).to_be_bytes())).collect()
 }
 
 pub(super) fn unpack_blobs(packed: &[u8]) -> Vec<BlobRef> {
     let number = |bytes: &[u8]| bytes.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
-    packed.chunks_exact(16).map(|entry| (number(&entry[..8]).cast_signed(), number(&entry[8..]))).collect()
+    let unpack = |entry: &[u8]| {
+        let size = number(&entry[8..]);
+        BlobRef { id: number(&entry[..8]).cast_signed(), size: size & !INLINE_BIT, inline: size & INLINE_BIT != 0 }
+    };
+    packed.chunks_exact(16).map(unpack).collect()
 }
 
 /// Adds a blob with one reference.
@@ -70,7 +90,7 @@ pub(super) fn insert_blob(connection: &Connection, blob: &Blob) -> Result<(), Fa
 
 /// Lets go of blobs once each; those nothing refers to any more are forgotten, and those with files are added to `released`.
 pub(super) fn release_blobs(connection: &Connection, blobs: &[BlobRef], released: &mut Vec<BlobId>) -> Result<(), Failure> {
-    for (id, _) in blobs {
+    for BlobRef { id, .. } in blobs {
         let mut decrement =
             connection.prepare_cached("UPDATE blobs SET refs = refs - 1 WHERE id = ?1 RETURNING refs, data IS NULL")?;
         let left: Option<(i64, bool)> = decrement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
@@ -104,21 +124,24 @@ fn check_condition(condition: &WriteCondition, key: &str, etag: Option<&str>) ->
 }
 
 pub(super) fn get(connection: &Connection, address: &Address, with_blobs: bool) -> Result<StoredObject, Failure> {
+    let (info, references) = find(connection, address)?;
+    let load = |reference: BlobRef| {
+        let wanted = with_blobs && reference.inline;
+        let inline = if wanted { inline_bytes(connection, reference.id)? } else { None };
+        Ok(Blob { id: reference.id, size: reference.size, inline })
+    };
+    let blobs = references.into_iter().map(load).collect::<Result<_, Failure>>()?;
+    Ok(StoredObject { info, blobs })
+}
+
+fn find(connection: &Connection, address: &Address) -> Result<(ObjectInfo, Vec<BlobRef>), Failure> {
     let bucket = bucket_id(connection, &address.bucket)?;
     let sql = format!("SELECT {INFO_COLUMNS}, blobs FROM objects WHERE bucket = ?1 AND key = ?2");
     let found = connection
         .prepare_cached(&sql)?
         .query_row(params![bucket, address.key], |row| Ok((info_from_row(row)?, unpack_blobs(row.get_ref(7)?.as_blob()?))))
         .optional()?;
-    let Some((info, references)) = found else { return Err(OperationError::NoSuchKey(address.key.clone()).into()) };
-    let blobs = references
-        .into_iter()
-        .map(|(id, size)| {
-            let inline = if with_blobs { inline_bytes(connection, id)? } else { None };
-            Ok(Blob { id, size, inline })
-        })
-        .collect::<Result<_, Failure>>()?;
-    Ok(StoredObject { info, blobs })
+    Ok(found.ok_or_else(|| OperationError::NoSuchKey(address.key.clone()))?)
 }
 
 fn inline_bytes(connection: &Connection, id: BlobId) -> Result<Option<Bytes>, Failure> {
@@ -179,7 +202,7 @@ pub(super) fn put(connection: &Connection, put: PutCommit) -> Result<Committed<S
     if let Some(blob) = &put.blob {
         insert_blob(connection, blob)?;
     }
-    let blobs: Vec<BlobRef> = put.blob.iter().map(|blob| (blob.id, blob.size)).collect();
+    let blobs: Vec<BlobRef> = put.blob.iter().map(BlobRef::from).collect();
     let object =
         NewObject { key: &put.address.key, stored: &put.stored, headers: &put.headers, blobs: &blobs, parts: 0, upload: None };
     replace(connection, bucket, &object, &put.condition, &mut released)?;
@@ -188,19 +211,18 @@ pub(super) fn put(connection: &Connection, put: PutCommit) -> Result<Committed<S
 
 pub(super) fn copy(connection: &Connection, copy: CopyObject, now_ms: i64) -> Result<Committed<Stored>, Failure> {
     let target = bucket_id(connection, &copy.target.bucket)?;
-    let source = get(connection, &copy.source, false)?;
-    match copy.source_condition.check(&source.info.etag, source.info.modified_ms) {
+    let (source, blobs) = find(connection, &copy.source)?;
+    match copy.source_condition.check(&source.etag, source.modified_ms) {
         // A copy has no 304: S3 answers 412 for every condition that does not hold.
         Err(OperationError::NotModified { .. }) => return Err(OperationError::PreconditionFailed.into()),
         other => other?,
     }
-    let blobs: Vec<BlobRef> = source.blobs.iter().map(|blob| (blob.id, blob.size)).collect();
-    for (id, _) in &blobs {
-        connection.prepare_cached("UPDATE blobs SET refs = refs + 1 WHERE id = ?1")?.execute([id])?;
+    for blob in &blobs {
+        connection.prepare_cached("UPDATE blobs SET refs = refs + 1 WHERE id = ?1")?.execute([blob.id])?;
     }
-    let stored = Stored { etag: source.info.etag, size: source.info.size, modified_ms: now_ms, checksum: source.info.checksum };
-    let headers = copy.headers.unwrap_or(source.info.headers);
-    let parts = source.info.parts as usize;
+    let stored = Stored { etag: source.etag, size: source.size, modified_ms: now_ms, checksum: source.checksum };
+    let headers = copy.headers.unwrap_or(source.headers);
+    let parts = source.parts as usize;
     let object = NewObject { key: &copy.target.key, stored: &stored, headers: &headers, blobs: &blobs, parts, upload: None };
     let mut released = Vec::new();
     replace(connection, target, &object, &copy.condition, &mut released)?;

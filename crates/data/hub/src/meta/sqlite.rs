@@ -18,6 +18,8 @@ use crate::operation::{
 
 /// How many waiting writes one transaction takes.
 const BATCH: usize = 256;
+/// The write-ahead log's file is cut to this once it was folded back.
+const LOG_SIZE: i64 = 64 << 20;
 /// How many writes may wait.
 const QUEUE: usize = 1024;
 
@@ -119,7 +121,7 @@ impl SqliteMeta {
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, OperationError> {
         let Some(permits) = &self.reader_permits else { return self.write(work).await };
-        let _permit = Arc::clone(permits).acquire_owned().await;
+        let permit = Arc::clone(permits).acquire_owned().await;
         let readers = Arc::clone(&self.readers);
         let path = self.path.clone();
         let task = tokio::task::spawn_blocking(move || {
@@ -129,6 +131,8 @@ impl SqliteMeta {
             };
             let result = in_read_transaction(&connection, work);
             lock(&readers).push(connection);
+            // Held until the connection is back, also when the caller has gone away.
+            drop(permit);
             result.map_err(|failure| failure.into_error(&path))
         });
         task.await.map_err(|error| OperationError::Internal(format!("a metadata read ended: {error}")))?
@@ -164,6 +168,7 @@ fn open_writer(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connect
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
     connection.execute_batch(&format!("BEGIN IMMEDIATE;{SCHEMA}COMMIT;"))?;
     Ok(connection)
 }

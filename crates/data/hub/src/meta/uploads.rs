@@ -82,7 +82,7 @@ pub(super) fn put_part(connection: &Connection, commit: PartCommit) -> Result<Co
     if let Some(blob) = &commit.blob {
         objects::insert_blob(connection, blob)?;
     }
-    let blobs: Vec<BlobRef> = commit.blob.iter().map(|blob| (blob.id, blob.size)).collect();
+    let blobs: Vec<BlobRef> = commit.blob.iter().map(BlobRef::from).collect();
     connection
         .prepare_cached(
             "INSERT INTO parts (upload, number, etag, size, modified, checksum, blobs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

@@ -16,11 +16,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::Rng;
 use super::disk::{Lie, SimDisk};
 use super::vfs::SimVfs;
+use crate::disk::Disk as _;
 use crate::error::OperationError;
 use crate::meta::SqliteOptions;
 use crate::operation::{
-    Address, Body, CompleteUpload, CopyObject, CreateUpload, Expected, GetObject, ListObjects, NamedPart, ObjectHeaders,
-    Operation, Outcome, PutObject, ReadCondition, Request, Service, TagCondition, UploadPart, WriteCondition,
+    Address, Body, CompleteUpload, CopyObject, CreateUpload, Expected, GetObject, ListObjects, ListUploads, NamedPart,
+    ObjectHeaders, Operation, Outcome, PutObject, ReadCondition, Request, Service, TagCondition, UploadPart, WriteCondition,
 };
 use crate::volume::{Volume, VolumeOptions};
 
@@ -112,7 +113,10 @@ async fn run_seed(seed: u64, lie: Lie) -> Result<u64, String> {
         let opened = Volume::open(Arc::new(disk.clone()), Path::new(FOLDER), options(&mut rng, &vfs)).await;
         match opened {
             Ok(volume) => {
-                let lived = live(&volume, &disk, &mut world, last).await;
+                let mut lived = live(&volume, &disk, &mut world, last).await;
+                if last && lived.is_ok() && world.bucket_acknowledged {
+                    lived = delete_everything(&volume, &disk).await;
+                }
                 disk.cut();
                 volume.close().await;
                 drop(volume);
@@ -137,8 +141,41 @@ fn cut_point(rng: &mut Rng, life: u64) -> u64 {
     }
 }
 
+/// The numbers of the blobs that have files.
+fn files(disk: &SimDisk) -> Result<Vec<i64>, String> {
+    let shards = (0..256).map(|shard| disk.list(&Path::new(FOLDER).join(format!("blobs/{shard:02x}"))));
+    let names = shards.collect::<Result<Vec<_>, _>>().map_err(|error| format!("unreadable: {error}"))?.concat();
+    let mut numbers: Vec<i64> = names.iter().map(|name| i64::from_str_radix(name, 16).unwrap()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// With every object and upload gone, nothing may be left of any blob: else a reference was counted wrongly.
+async fn delete_everything(volume: &Volume, disk: &SimDisk) -> Result<(), String> {
+    let call = async |operation| volume.call(Request::internal(operation)).await.map_err(|error| error.to_string());
+    for number in 0..KEYS {
+        let address = address(&format!("key/{number}"));
+        call(Operation::DeleteObject { address, condition: WriteCondition::default() }).await?;
+    }
+    let list = ListUploads { bucket: BUCKET.to_owned(), prefix: String::new(), after: None, limit: 1000 };
+    if let Outcome::Uploads(page) = call(Operation::ListUploads(list)).await? {
+        for upload in page.uploads {
+            call(Operation::AbortUpload { address: address(&upload.key), upload: upload.upload }).await?;
+        }
+    }
+    let census = volume.census().await.map_err(|error| error.to_string())?;
+    if census.last != 0 {
+        return Err(format!("blob {} is left after everything was deleted", census.last));
+    }
+    volume.close().await;
+    match files(disk)? {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("files {left:?} are left after everything was deleted")),
+    }
+}
+
 async fn live(volume: &Volume, disk: &SimDisk, world: &mut World, last: bool) -> Result<(), String> {
-    if let Err(problem) = verify(volume, world).await {
+    if let Err(problem) = verify(volume, disk, world).await {
         // Reads may fail because the power went; what they gave before that counts.
         return if disk.is_dark() && problem.starts_with("unreadable") { Ok(()) } else { Err(problem) };
     }
@@ -350,13 +387,18 @@ async fn check_key(volume: &Volume, world: &World, key: &str) -> Result<(), Stri
 }
 
 /// Compares everything with the model after a start, and lets the model learn what became of unacknowledged operations.
-async fn verify(volume: &Volume, world: &mut World) -> Result<(), String> {
+async fn verify(volume: &Volume, disk: &SimDisk, world: &mut World) -> Result<(), String> {
     let head = volume.call(Request::internal(Operation::HeadBucket { bucket: BUCKET.to_owned() })).await;
     match head {
         Ok(_) => {}
         Err(OperationError::NoSuchBucket(_)) if !world.bucket_acknowledged => return Ok(()),
         Err(OperationError::NoSuchBucket(_)) => return Err("the acknowledged bucket is lost".to_owned()),
         Err(error) => return Err(format!("unreadable: {error}")),
+    }
+    let named = volume.census().await.map_err(|error| format!("unreadable: {error}"))?.files;
+    let present = files(disk)?;
+    if named != present {
+        return Err(format!("the metadata names the files {named:?}, there are {present:?}"));
     }
     let mut found = BTreeSet::new();
     for (key, slot) in &mut world.slots {

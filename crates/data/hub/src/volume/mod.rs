@@ -104,6 +104,12 @@ impl Volume {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Which blobs the metadata names.
+    #[cfg(test)]
+    pub(crate) async fn census(&self) -> Result<crate::meta::BlobCensus, OperationError> {
+        self.shared.meta.census().await
+    }
+
     /// Waits for commits under way, then closes the metadata.
     pub(crate) async fn close(&self) {
         self.shared.commits.close();

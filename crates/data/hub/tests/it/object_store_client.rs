@@ -113,6 +113,44 @@ async fn of_many_conditional_creations_one_wins() {
     assert_eq!(stored, winners[0].to_string());
 }
 
+/// Readers see one version whole, while writers replace it; in the end one version's file is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn overwrites_and_reads_do_not_mix() {
+    let endpoint = Endpoint::start().await;
+    let store = std::sync::Arc::new(client(&endpoint));
+    let path = Path::from("contended");
+    let version = |number: u64| bytes(1_500_000, number);
+    store.put(&path, version(0).into()).await.unwrap();
+    let writer = {
+        let (store, path) = (store.clone(), path.clone());
+        tokio::spawn(async move {
+            for number in 1..40 {
+                store.put(&path, version(number % 4).into()).await.unwrap();
+            }
+        })
+    };
+    let versions: Vec<Bytes> = (0..4).map(version).collect();
+    let mut reads = 0;
+    while !writer.is_finished() {
+        let got = store.get(&path).await.unwrap().bytes().await.unwrap();
+        assert!(versions.contains(&got), "a read mixed versions");
+        reads += 1;
+    }
+    writer.await.unwrap();
+    assert!(reads > 3);
+    let files = || {
+        let shards = std::fs::read_dir(endpoint.folder.path().join("blobs")).unwrap();
+        shards.map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count()).sum::<usize>()
+    };
+    for _ in 0..100 {
+        if files() == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(files(), 1, "replaced versions are removed");
+}
+
 #[tokio::test]
 async fn multipart_upload_copy_list_delete() {
     let endpoint = Endpoint::start().await;
