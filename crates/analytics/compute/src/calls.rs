@@ -164,7 +164,7 @@ impl Call {
     /// One attempt, on a place of its own, and the commit of what it made.
     async fn attempt(&self, number: u32, shared_group: Option<String>) -> Result<CallRecord, AttemptLost> {
         let engine = self.job.engine.clone();
-        let slot = engine.slots.acquire(&self.job.id, self.job.cap).await;
+        let slot = engine.slots.acquire(&self.job.id, self.job.cap, self.number).await;
         let attempt = AttemptId::fresh();
         lock(&self.job.calls).ran.entry(self.key.clone()).or_default().insert(attempt.clone());
         if let Some(known) = lock(&self.job.calls).known.get_mut(&self.key) {

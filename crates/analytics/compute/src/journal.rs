@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use crate::EngineError;
 use crate::event::{Event, JobState};
-use crate::log::now;
 use crate::view::{JobKind, JobSummary};
 
 /// How long an event may wait for others to share its transaction.
@@ -38,7 +37,7 @@ enum Op {
     Insert { row: JobRow, ack: Ack },
     Reopen { job: JobId },
     Events { job: JobId, events: Vec<Arc<Event>> },
-    Finish { job: JobId, state: JobState, ack: Ack },
+    Finish { job: JobId, state: JobState, at: f64, ack: Ack },
     Read(Work),
 }
 
@@ -102,9 +101,9 @@ impl Journal {
     }
 
     /// Stores that a job has ended; durable, with all its events before, when this returns.
-    pub(crate) async fn finish(&self, job: &JobId, state: JobState) {
+    pub(crate) async fn finish(&self, job: &JobId, state: JobState, at: f64) {
         let (ack, acked) = oneshot::channel();
-        let _thread_gone = self.ops.send(Op::Finish { job: job.clone(), state, ack });
+        let _thread_gone = self.ops.send(Op::Finish { job: job.clone(), state, at, ack });
         let _thread_gone = acked.await;
     }
 
@@ -229,10 +228,10 @@ fn apply(transaction: &Transaction<'_>, op: Op, acks: &mut Vec<Ack>, reads: &mut
                 statement.execute(params![job.as_str(), i64::try_from(event.seq).unwrap_or(i64::MAX), text])?;
             }
         }
-        Op::Finish { job, state, ack } => {
+        Op::Finish { job, state, at, ack } => {
             acks.push(ack);
             let update = "UPDATE jobs SET state = ?2, finished = ?3 WHERE id = ?1";
-            transaction.execute(update, params![job.as_str(), state.as_str(), now()])?;
+            transaction.execute(update, params![job.as_str(), state.as_str(), at])?;
         }
         Op::Read(work) => reads.push(work),
     }

@@ -103,7 +103,7 @@ impl JobLog {
         };
         if let Some(journal) = &self.journal {
             journal.events(&self.job, vec![event.clone()]);
-            journal.finish(&self.job, job_state).await;
+            journal.finish(&self.job, job_state, event.t).await;
         }
         let mut state = self.state();
         state.events.push(event);

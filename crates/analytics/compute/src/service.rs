@@ -188,6 +188,13 @@ async fn authorize(State(gate): State<Arc<ServiceOptions>>, request: Request, ne
         let remedy = "install the client of the service's version, or restart the service with the newer one";
         return Refusal::new(StatusCode::UPGRADE_REQUIRED, "protocol", message, remedy).into_response();
     }
+    let limit = if request.uri().path() == "/v1/calls" { MAX_CALLS } else { MAX_REQUEST };
+    let length = text(request.headers(), header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limit) {
+        let message = format!("the body is larger than the {limit} bytes allowed here");
+        let remedy = "put large things into objects and send their addresses";
+        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, remedy).into_response();
+    }
     next.run(request).await
 }
 

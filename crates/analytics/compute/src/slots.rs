@@ -1,6 +1,6 @@
 //! Places to run a call, shared fairly: a free place goes to the job that has the fewest.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use neardata_core::JobId;
@@ -14,6 +14,7 @@ pub(crate) struct Slots {
 
 struct State {
     free: usize,
+    asked: u64,
     jobs: BTreeMap<JobId, Queue>,
 }
 
@@ -21,7 +22,8 @@ struct State {
 struct Queue {
     running: usize,
     cap: usize,
-    waiting: VecDeque<oneshot::Sender<Slot>>,
+    /// By the order that was asked for, then by time.
+    waiting: BTreeMap<(u64, u64), oneshot::Sender<Slot>>,
 }
 
 /// One place, given back when dropped.
@@ -32,22 +34,24 @@ pub(crate) struct Slot {
 
 impl Slots {
     pub(crate) fn new(count: usize) -> Self {
-        Self { state: Arc::new(Mutex::new(State { free: count, jobs: BTreeMap::new() })) }
+        Self { state: Arc::new(Mutex::new(State { free: count, asked: 0, jobs: BTreeMap::new() })) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a call of `job`, which may hold `cap` at most; calls of one job are served in the order they asked.
-    pub(crate) async fn acquire(&self, job: &JobId, cap: usize) -> Slot {
+    /// A place for a call of `job`, which may hold `cap` at most; of the calls of one job that wait, the lowest `order` comes first.
+    pub(crate) async fn acquire(&self, job: &JobId, cap: usize, order: u64) -> Slot {
         loop {
             let (sender, receiver) = oneshot::channel();
             {
                 let mut state = self.state();
+                state.asked += 1;
+                let asked = state.asked;
                 let queue = state.jobs.entry(job.clone()).or_default();
                 queue.cap = cap.max(1);
-                queue.waiting.push_back(sender);
+                queue.waiting.insert((order, asked), sender);
             }
             self.dispatch();
             if let Ok(slot) = receiver.await {
@@ -59,7 +63,7 @@ impl Slots {
     /// Whether a job other than `job` waits for a place it may have.
     pub(crate) fn wanted_by_others(&self, job: &JobId) -> bool {
         let state = self.state();
-        let wants = |queue: &Queue| queue.running < queue.cap && queue.waiting.iter().any(|waiting| !waiting.is_closed());
+        let wants = |queue: &Queue| queue.running < queue.cap && queue.waiting.values().any(|waiting| !waiting.is_closed());
         state.jobs.iter().any(|(id, queue)| id != job && wants(queue))
     }
 
@@ -73,7 +77,7 @@ impl Slots {
     fn next(&self) -> Option<(oneshot::Sender<Slot>, Slot)> {
         let mut state = self.state();
         for queue in state.jobs.values_mut() {
-            queue.waiting.retain(|waiting| !waiting.is_closed());
+            queue.waiting.retain(|_, waiting| !waiting.is_closed());
         }
         state.jobs.retain(|_, queue| queue.running > 0 || !queue.waiting.is_empty());
         if state.free == 0 {
@@ -83,7 +87,7 @@ impl Slots {
         let eligible = state.jobs.iter_mut().filter(|(_, queue)| !queue.waiting.is_empty() && queue.running < queue.cap);
         let (job, queue) = eligible.min_by_key(|(_, queue)| queue.running)?;
         let job = job.clone();
-        let sender = queue.waiting.pop_front()?;
+        let (_, sender) = queue.waiting.pop_first()?;
         queue.running += 1;
         state.free -= 1;
         Some((sender, Slot { slots: self.clone(), job }))

@@ -398,7 +398,7 @@ async fn serve_until_over(job: Arc<PythonJob>) {
             }
             continue;
         }
-        let _place = job.engine.slots.acquire(&job.id, job.cap).await;
+        let _place = job.engine.slots.acquire(&job.id, job.cap, 0).await;
         if job.queue_is_empty() {
             continue;
         }

@@ -9,7 +9,7 @@ use neardata_compute::{CallState, Engine, EventKind, JobId, JobState, JobView};
 use neardata_functions::Cause;
 use tempfile::tempdir;
 
-use crate::support::{engine, probes, request, results, run, runs, submit};
+use crate::support::{engine, options, probes, request, results, run, runs, submit};
 
 fn one(probe: ProbeArguments) -> Vec<ProbeArguments> {
     vec![probe]
@@ -278,4 +278,23 @@ async fn equal_calls_in_flight_are_one() {
     assert_eq!(results(&view).len(), 5);
     assert_eq!(view.calls.len(), 1);
     assert_eq!(runs(&count), [(0, 1)].into());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_falls_silent_is_lost_and_its_call_runs_again() {
+    let folder = tempdir().unwrap();
+    let mut options = options(folder.path(), 1);
+    options.tuning.heartbeat_timeout = Duration::from_millis(1500);
+    let engine = Engine::start(options).await.unwrap();
+    let count = folder.path().join("count");
+    let probe = ProbeArguments { count: Some(count.clone()), sleep_ms: 2500, ..ProbeArguments::default() };
+    let id = submit(&engine, ProbesArguments { probes: one(probe), retries: 1, ..ProbesArguments::default() }).await;
+    let pid = started(&engine, &id, 0).await;
+    std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
+    let view = engine.wait(&id).await.unwrap();
+    results(&view);
+    let lost = view.calls[0].attempts[0].error.as_ref().unwrap();
+    assert!(lost.cause == Cause::Lost && lost.message.contains("heartbeat"), "{}", lost.message);
+    assert_eq!(view.calls[0].attempts.len(), 2);
+    gone(pid).await;
 }

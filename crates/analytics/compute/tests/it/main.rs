@@ -4,4 +4,5 @@ mod engine;
 mod faults;
 mod python;
 mod resume;
+mod service;
 mod support;

@@ -230,6 +230,19 @@ async fn cached_calls_run_once_and_large_values_are_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_see_a_scrubbed_environment() {
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "cargo sets it, and nobody else wants it");
+    let folder = tempdir().unwrap();
+    let engine = engine(folder.path(), 1).await;
+    let code = "def function(x):\n    import os\n    return sorted(os.environ)";
+    let id = engine.submit_python(request(code, &json!([1]), json!({}))).await.unwrap();
+    let names = values(&finished(&engine, &id).await);
+    let names: Vec<_> = names[0].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(names.contains(&"PATH"));
+    assert!(!names.iter().any(|name| name.starts_with("CARGO") || name.starts_with("NEARDATA_WORKER")), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_run_is_told_at_once() {
     let folder = tempdir().unwrap();
     let engine = engine(folder.path(), 1).await;

@@ -41,6 +41,17 @@ fn wait_for_runs(folder: &Path, count: usize) {
     }
 }
 
+/// The workers of a killed engine end by themselves within two seconds.
+fn workers_are_gone(count: &Path) {
+    let text = std::fs::read_to_string(count).unwrap();
+    let pids: Vec<&str> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let until = Instant::now() + Duration::from_secs(2);
+    while pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        assert!(Instant::now() < until, "workers outlive their engine");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn records(folder: &Path) -> usize {
     let shards = std::fs::read_dir(folder.join("results/calls")).into_iter().flatten();
     shards.map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count()).sum()
@@ -53,7 +64,7 @@ async fn after_kill_9_of_the_engine_nothing_finished_is_repeated() {
     wait_for_runs(folder.path(), 6);
     owner.kill().unwrap();
     owner.wait().unwrap();
-    std::thread::sleep(Duration::from_millis(150)); // its workers die with it
+    workers_are_gone(&folder.path().join("count"));
     let finished = records(folder.path());
     let started: usize = runs(&folder.path().join("count")).values().sum();
     assert!((4..12).contains(&finished), "{finished} of {started}");
