@@ -18,7 +18,7 @@ use crate::reference::Contigs;
 use crate::shuffle::{BlockError, RunSummary, RunWriter};
 
 /// Bytes of alignments a call holds before it sorts and spills them.
-const SORT_MEMORY: usize = 160 << 20;
+const SORT_MEMORY: usize = 96 << 20;
 
 /// Fragments between two looks at whether the call is cancelled.
 const STRIDE: u64 = 2048;

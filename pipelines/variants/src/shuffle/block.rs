@@ -25,12 +25,13 @@ pub enum BlockError {
     Damaged(&'static str),
 }
 
-/// Compresses `raw` into a block appended to `out`.
-pub(super) fn push_block(raw: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>) {
+/// Appends `raw` to `out` as a block, compressed if there is a compressor and it helps.
+pub(super) fn push_block(raw: &[u8], mut compressor: Option<&mut Compressor>, out: &mut Vec<u8>) {
     let start = out.len();
-    let bound = compressor.deflate_compress_bound(raw.len());
-    out.resize(start + HEADER + bound, 0);
-    let packed = compressor.deflate_compress(raw, &mut out[start + HEADER..]).unwrap_or(usize::MAX);
+    let bound = compressor.as_mut().map_or(0, |compressor| compressor.deflate_compress_bound(raw.len()));
+    out.resize(start + HEADER + bound.max(raw.len()), 0);
+    let packed = compressor.and_then(|compressor| compressor.deflate_compress(raw, &mut out[start + HEADER..]).ok());
+    let packed = packed.unwrap_or(usize::MAX);
     let length = if packed < raw.len() {
         packed
     } else {

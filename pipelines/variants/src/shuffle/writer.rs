@@ -88,7 +88,7 @@ impl RunWriter {
 
     /// Writes the run to `path`; gives its table and what it holds.
     pub fn finish(mut self, path: &Path) -> Result<(Table, RunSummary), BlockError> {
-        let mut output = Blocks::new(BufWriter::with_capacity(1 << 18, File::create(path)?));
+        let mut output = Blocks::new(BufWriter::with_capacity(1 << 18, File::create(path)?), Some(block::compressor()));
         if self.spills.is_empty() {
             self.write_sorted(&mut output)?;
         } else {
@@ -113,7 +113,7 @@ impl RunWriter {
 
     fn spill(&mut self) -> io::Result<()> {
         let path = self.scratch.join(format!("spill-{:04}", self.spills.len()));
-        let mut output = Blocks::new(BufWriter::with_capacity(1 << 18, File::create(&path)?));
+        let mut output = Blocks::new(BufWriter::with_capacity(1 << 18, File::create(&path)?), None);
         self.spills.push(path);
         self.write_sorted(&mut output)?;
         output.finish()?;
@@ -138,7 +138,7 @@ impl RunWriter {
 /// Packs sorted records into blocks and notes each in the table.
 struct Blocks<W> {
     output: W,
-    compressor: Compressor,
+    compressor: Option<Compressor>,
     raw: Vec<u8>,
     packed: Vec<u8>,
     open: Option<BlockEntry>,
@@ -147,9 +147,9 @@ struct Blocks<W> {
 }
 
 impl<W: Write> Blocks<W> {
-    fn new(output: W) -> Self {
+    fn new(output: W, compressor: Option<Compressor>) -> Self {
         let raw = Vec::with_capacity(BLOCK + 4096);
-        Self { output, compressor: block::compressor(), raw, packed: Vec::new(), open: None, written: 0, table: Table::default() }
+        Self { output, compressor, raw, packed: Vec::new(), open: None, written: 0, table: Table::default() }
     }
 
     fn push(&mut self, record: Record<'_>) -> io::Result<()> {
@@ -173,7 +173,7 @@ impl<W: Write> Blocks<W> {
     fn close(&mut self) -> io::Result<()> {
         if let Some(mut entry) = self.open.take() {
             self.packed.clear();
-            block::push_block(&self.raw, &mut self.compressor, &mut self.packed);
+            block::push_block(&self.raw, self.compressor.as_mut(), &mut self.packed);
             self.output.write_all(&self.packed)?;
             entry.raw = self.raw.len() as u32;
             entry.bytes = ByteRange::new(self.written, self.written + self.packed.len() as u64);
@@ -188,5 +188,74 @@ impl<W: Write> Blocks<W> {
         self.close()?;
         self.output.flush()?;
         Ok(self.table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alignment::sam::Encoder;
+    use crate::reference::{Contig, Contigs};
+
+    /// A run of `reads` made-up reads, sorted with `budget` bytes of memory: its records in order, and its table.
+    fn run(reads: u32, budget: usize) -> (Vec<Vec<u8>>, Table) {
+        let contig = |name: &str| Contig { name: name.into(), length: 100_000 };
+        let contigs = Contigs::new(vec![contig("a"), contig("b")]).unwrap();
+        let mut encoder = Encoder::new(&contigs);
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = RunWriter::new(folder.path(), budget);
+        for read in 0..reads {
+            let place = read.wrapping_mul(2_654_435_761) >> 8;
+            let line = match place % 10 {
+                0 => format!("r{read}\t4\t*\t0\t0\t*\t*\t0\t0\tACGT\tIIII"),
+                n => format!(
+                    "r{read}\t{}\t{}\t{}\t60\t4M\t*\t0\t0\tACGT\tIIII",
+                    (n & 1) * 16,
+                    ["a", "b"][n as usize % 2],
+                    1 + place % 997
+                ),
+            };
+            let pushed: Result<(), BlockError> =
+                writer.push(|out| encoder.encode(line.as_bytes(), out).map_err(|_| BlockError::Damaged("test")));
+            pushed.unwrap();
+        }
+        let path = folder.path().join("run");
+        let (table, summary) = writer.finish(&path).unwrap();
+        assert_eq!(table.records(), summary.records);
+        let mut merge = Merge::new(vec![BlockReader::new(File::open(path).unwrap())]).unwrap();
+        let mut records = Vec::new();
+        while let Some(record) = merge.next().unwrap() {
+            records.push(record.bytes().to_vec());
+        }
+        (records, table)
+    }
+
+    #[test]
+    fn spilling_changes_nothing_and_equal_keys_keep_their_order() {
+        let (in_memory, table) = run(5000, usize::MAX);
+        let (spilled, spilled_table) = run(5000, 1 << 16);
+        assert_eq!(in_memory.len(), 5000);
+        assert_eq!((in_memory, table), (spilled.clone(), spilled_table));
+        let keys: Vec<_> = spilled.iter().map(|bytes| Record::new(bytes).unwrap().sort_key()).collect();
+        assert!(keys.is_sorted());
+        let number =
+            |bytes: &Vec<u8>| -> u32 { String::from_utf8_lossy(&bytes[33..32 + bytes[8] as usize - 1]).parse().unwrap() };
+        assert!(
+            spilled.windows(2).zip(keys.windows(2)).all(|(pair, keys)| keys[0] < keys[1] || number(&pair[0]) < number(&pair[1]))
+        );
+    }
+
+    #[test]
+    fn the_table_finds_every_record_of_a_stretch() {
+        let (_, table) = run(5000, usize::MAX);
+        assert_eq!(Table::from_bytes(&table.to_bytes()).unwrap(), table);
+        let whole = table.range((0, 0), (1, i32::MAX));
+        assert_eq!(whole.start, 0);
+        assert_eq!(whole.end, table.unplaced().start);
+        let part = table.range((1, 500), (1, 501));
+        let inside = |block: &&BlockEntry| block.contig == 1 && block.first < 501 && block.end > 500;
+        assert!(table.blocks.iter().filter(inside).all(|block| part.start <= block.bytes.start && block.bytes.end <= part.end));
+        assert!(part.len() < whole.len());
+        assert!(table.range((1, 5000), (1, 6000)).is_empty());
     }
 }
