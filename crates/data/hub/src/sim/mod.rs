@@ -4,6 +4,7 @@
 //! ones and any subset of the others, in pieces of one sector. [`vfs`] puts SQLite's own files on the same disk. [`power_cuts`]
 //! runs seeded workloads against the real volume on it.
 
+mod checks;
 mod disk;
 mod power_cuts;
 mod vfs;

@@ -3,7 +3,7 @@
 //!
 //! `NEARDATA_SIM_SEEDS` sets how many seeds run, `NEARDATA_SIM_FIRST` the first one (to run a failing seed again).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,38 +11,38 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream;
 
 use super::Rng;
+use super::checks::{check_key, delete_everything, read, verify};
 use super::disk::{Lie, SimDisk};
 use super::vfs::SimVfs;
-use crate::disk::Disk as _;
 use crate::error::OperationError;
 use crate::meta::SqliteOptions;
 use crate::operation::{
-    Address, Body, CompleteUpload, CopyObject, CreateUpload, Expected, GetObject, ListObjects, ListUploads, NamedPart,
-    ObjectHeaders, Operation, Outcome, PutObject, ReadCondition, Request, Service, TagCondition, UploadPart, WriteCondition,
+    Address, Body, CompleteUpload, CopyObject, CreateUpload, Expected, NamedPart, ObjectHeaders, Operation, Outcome, PutObject,
+    ReadCondition, Request, Service, TagCondition, UploadPart, WriteCondition,
 };
 use crate::volume::{Volume, VolumeOptions};
 
-const FOLDER: &str = "/data/hub";
-const BUCKET: &str = "bucket";
-const KEYS: u64 = 8;
+pub(super) const FOLDER: &str = "/data/hub";
+pub(super) const BUCKET: &str = "bucket";
+pub(super) const KEYS: u64 = 8;
 /// Objects up to this size lie in the metadata; so 2 KiB is large here.
 const INLINE: u64 = 300;
 
 /// An object as the model knows it: bytes and entity tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Known {
-    bytes: Bytes,
-    etag: String,
+pub(super) struct Known {
+    pub(super) bytes: Bytes,
+    pub(super) etag: String,
 }
 
 /// What a key may hold: what was acknowledged last, or what an unacknowledged operation would have made of it.
 #[derive(Clone, Debug, Default)]
-struct Slot {
-    acknowledged: Option<Known>,
-    possible: Vec<Option<Known>>,
+pub(super) struct Slot {
+    pub(super) acknowledged: Option<Known>,
+    pub(super) possible: Vec<Option<Known>>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,10 +52,10 @@ struct Upload {
     parts: Vec<(NamedPart, Bytes)>,
 }
 
-struct World {
+pub(super) struct World {
     rng: Rng,
-    bucket_acknowledged: bool,
-    slots: BTreeMap<String, Slot>,
+    pub(super) bucket_acknowledged: bool,
+    pub(super) slots: BTreeMap<String, Slot>,
     uploads: Vec<Upload>,
     next_part: u32,
 }
@@ -83,7 +83,7 @@ fn options(rng: &mut Rng, vfs: &SimVfs) -> VolumeOptions {
     }
 }
 
-fn address(key: &str) -> Address {
+pub(super) fn address(key: &str) -> Address {
     Address { bucket: BUCKET.to_owned(), key: key.to_owned() }
 }
 
@@ -138,39 +138,6 @@ fn cut_point(rng: &mut Rng, life: u64) -> u64 {
         (0, _) => 262 + rng.below(400),
         (_, 0) => rng.below(12),
         _ => rng.below(400),
-    }
-}
-
-/// The numbers of the blobs that have files.
-fn files(disk: &SimDisk) -> Result<Vec<i64>, String> {
-    let shards = (0..256).map(|shard| disk.list(&Path::new(FOLDER).join(format!("blobs/{shard:02x}"))));
-    let names = shards.collect::<Result<Vec<_>, _>>().map_err(|error| format!("unreadable: {error}"))?.concat();
-    let mut numbers: Vec<i64> = names.iter().map(|name| i64::from_str_radix(name, 16).unwrap()).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// With every object and upload gone, nothing may be left of any blob: else a reference was counted wrongly.
-async fn delete_everything(volume: &Volume, disk: &SimDisk) -> Result<(), String> {
-    let call = async |operation| volume.call(Request::internal(operation)).await.map_err(|error| error.to_string());
-    for number in 0..KEYS {
-        let address = address(&format!("key/{number}"));
-        call(Operation::DeleteObject { address, condition: WriteCondition::default() }).await?;
-    }
-    let list = ListUploads { bucket: BUCKET.to_owned(), prefix: String::new(), after: None, limit: 1000 };
-    if let Outcome::Uploads(page) = call(Operation::ListUploads(list)).await? {
-        for upload in page.uploads {
-            call(Operation::AbortUpload { address: address(&upload.key), upload: upload.upload }).await?;
-        }
-    }
-    let census = volume.census().await.map_err(|error| error.to_string())?;
-    if census.last != 0 {
-        return Err(format!("blob {} is left after everything was deleted", census.last));
-    }
-    volume.close().await;
-    match files(disk)? {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("files {left:?} are left after everything was deleted")),
     }
 }
 
@@ -359,80 +326,6 @@ async fn complete(volume: &Volume, disk: &SimDisk, world: &mut World, upload: Up
     let result = volume.call(Request::internal(Operation::CompleteUpload(complete))).await.map(drop);
     let would_be = Some(Known { bytes: bytes.into(), etag });
     settle(disk, world, Attempt { key: upload.key, would_be, result }).map(drop)
-}
-
-/// What a key holds.
-async fn read(volume: &Volume, key: &str) -> Result<Option<Known>, String> {
-    let get = GetObject { address: address(key), range: None, condition: ReadCondition::default() };
-    let object = match volume.call(Request::internal(Operation::GetObject(get))).await {
-        Ok(Outcome::Object(object)) => object,
-        Ok(other) => return Err(format!("{other:?}")),
-        Err(OperationError::NoSuchKey(_)) => return Ok(None),
-        Err(error) => return Err(format!("unreadable: {key}: {error}")),
-    };
-    let etag = object.head.info.etag;
-    let size = object.head.info.size;
-    let pieces: Vec<Bytes> = object.body.map_err(|error| format!("unreadable: {key}: {error}")).boxed().try_collect().await?;
-    let bytes: Bytes = pieces.concat().into();
-    if bytes.len() as u64 != size {
-        return Err(format!("{key}: {} bytes of {size}", bytes.len()));
-    }
-    Ok(Some(Known { bytes, etag }))
-}
-
-async fn check_key(volume: &Volume, world: &World, key: &str) -> Result<(), String> {
-    let found = read(volume, key).await?;
-    let expected = world.slots.get(key).and_then(|slot| slot.acknowledged.clone());
-    if found == expected { Ok(()) } else { Err(format!("{key} does not hold what was acknowledged")) }
-}
-
-/// Compares everything with the model after a start, and lets the model learn what became of unacknowledged operations.
-async fn verify(volume: &Volume, disk: &SimDisk, world: &mut World) -> Result<(), String> {
-    let head = volume.call(Request::internal(Operation::HeadBucket { bucket: BUCKET.to_owned() })).await;
-    match head {
-        Ok(_) => {}
-        Err(OperationError::NoSuchBucket(_)) if !world.bucket_acknowledged => return Ok(()),
-        Err(OperationError::NoSuchBucket(_)) => return Err("the acknowledged bucket is lost".to_owned()),
-        Err(error) => return Err(format!("unreadable: {error}")),
-    }
-    let named = volume.census().await.map_err(|error| format!("unreadable: {error}"))?.files;
-    let present = files(disk)?;
-    if named != present {
-        return Err(format!("the metadata names the files {named:?}, there are {present:?}"));
-    }
-    let mut found = BTreeSet::new();
-    for (key, slot) in &mut world.slots {
-        let state = read(volume, key).await?;
-        if state != slot.acknowledged && !slot.possible.contains(&state) {
-            return Err(format!(
-                "{key} holds {}, acknowledged was {}; {} unacknowledged operations",
-                describe(&state),
-                describe(&slot.acknowledged),
-                slot.possible.len()
-            ));
-        }
-        if state.is_some() {
-            found.insert(key.clone());
-        }
-        slot.acknowledged = state;
-        slot.possible.clear();
-    }
-    let list = ListObjects { bucket: BUCKET.to_owned(), prefix: String::new(), delimiter: None, after: None, limit: 1000 };
-    match volume.call(Request::internal(Operation::ListObjects(list))).await {
-        Ok(Outcome::Objects(page)) => {
-            let listed: BTreeSet<String> = page.objects.into_iter().map(|object| object.key).collect();
-            if listed != found {
-                return Err(format!("listed are {listed:?}, readable {found:?}"));
-            }
-        }
-        Ok(other) => return Err(format!("{other:?}")),
-        Err(error) => return Err(format!("unreadable: {error}")),
-    }
-    Ok(())
-}
-
-fn describe(known: &Option<Known>) -> String {
-    known.as_ref().map_or_else(|| "nothing".to_owned(), |known| format!("{} bytes ({})", known.bytes.len(), known.etag))
 }
 
 /// Runs seeds on two threads; gives the power cuts survived, or the first problem.

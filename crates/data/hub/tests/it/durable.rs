@@ -76,6 +76,31 @@ fn check_step(name: &str, step: &[Event], with_blob: bool) {
     }
 }
 
+/// The proof that the test above can fail: leave out any one sync, or swap two, and the check sees it.
+#[test]
+fn the_check_sees_every_missing_sync() {
+    let write = |path: &str| Event::Write(path.to_owned());
+    let synced = |path: &str| Event::Synced(path.to_owned());
+    let good = [
+        write("/hub/blobs/01/0000000000000001"),
+        synced("/hub/blobs/01/0000000000000001"),
+        synced("/hub/blobs/01"),
+        write("/hub/meta.sqlite-wal"),
+        synced("/hub/meta.sqlite-wal"),
+    ];
+    check_step("good", &good, true);
+    let fails = |events: Vec<Event>| std::panic::catch_unwind(|| check_step("bad", &events, true)).is_err();
+    for left_out in 1..good.len() {
+        let rest = good.iter().enumerate().filter(|(index, _)| *index != left_out).map(|(_, event)| event.clone());
+        assert!(fails(rest.collect()), "without {:?}", good[left_out]);
+    }
+    for first in 1..good.len() {
+        let mut swapped = good.to_vec();
+        swapped.swap(first - 1, first);
+        assert!(fails(swapped), "{:?} after {:?}", good[first - 1], good[first]);
+    }
+}
+
 fn read_trace(path: &FilePath) -> Vec<Event> {
     let text = std::fs::read(path).unwrap();
     let text = String::from_utf8_lossy(&text);

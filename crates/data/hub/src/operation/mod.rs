@@ -3,17 +3,18 @@
 //! The HTTP edge translates S3 requests into operations; the volume answers them. Whatever should act between the two (access
 //! policies, transforms, audit) is a [`Layer`] around a [`Service`] and never sees HTTP.
 
+mod body;
+mod condition;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::{Stream, stream};
 use neardata_core::ByteRange;
 use serde::{Deserialize, Serialize};
+
+pub use body::{Body, BodyError, Expected, Trailer};
+pub use condition::{ReadCondition, TagCondition, WriteCondition};
 
 use crate::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::error::OperationError;
@@ -180,138 +181,6 @@ pub struct ObjectInfo {
     pub checksum: Option<Checksum>,
     /// How many parts made it; 0 when it was stored in one piece.
     pub parts: u32,
-}
-
-/// `If-Match` and `If-None-Match`: any version, or one of these tags (without quotes; weak ones never match strongly).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TagCondition {
-    /// `*`
-    Any,
-    /// One of these.
-    Tags(Vec<String>),
-}
-
-impl TagCondition {
-    /// Whether an object with this tag is meant.
-    pub fn matches(&self, etag: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Tags(tags) => tags.iter().any(|tag| tag == etag),
-        }
-    }
-}
-
-/// Conditions of a write; evaluated in the transaction that commits it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WriteCondition {
-    /// The present object must be one of these.
-    pub if_match: Option<TagCondition>,
-    /// The present object must not be one of these.
-    pub if_none_match: Option<TagCondition>,
-}
-
-/// Conditions of a read, and of the source of a copy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadCondition {
-    /// Only one of these versions.
-    pub if_match: Option<TagCondition>,
-    /// None of these versions.
-    pub if_none_match: Option<TagCondition>,
-    /// Only if changed since, in seconds since 1970.
-    pub if_modified_since: Option<i64>,
-    /// Only if unchanged since, in seconds since 1970.
-    pub if_unmodified_since: Option<i64>,
-}
-
-impl ReadCondition {
-    /// Evaluates the conditions in the order RFC 9110 gives.
-    pub fn check(&self, etag: &str, modified_ms: i64) -> Result<(), OperationError> {
-        let modified = modified_ms.div_euclid(1000);
-        let unmodified_holds = match (&self.if_match, self.if_unmodified_since) {
-            (Some(tags), _) => tags.matches(etag),
-            (None, Some(since)) => modified <= since,
-            (None, None) => true,
-        };
-        if !unmodified_holds {
-            return Err(OperationError::PreconditionFailed);
-        }
-        let is_new = match (&self.if_none_match, self.if_modified_since) {
-            (Some(tags), _) => !tags.matches(etag),
-            (None, Some(since)) => modified > since,
-            (None, None) => true,
-        };
-        if is_new { Ok(()) } else { Err(OperationError::NotModified { etag: etag.to_owned(), modified_ms }) }
-    }
-}
-
-/// What a client says its bytes must hash to.
-#[derive(Default)]
-pub struct Expected {
-    /// `Content-MD5`.
-    pub md5: Option<[u8; 16]>,
-    /// The checksum to compute; the default of the store where none is named.
-    pub algorithm: Option<ChecksumAlgorithm>,
-    /// Its expected value in base64, if it came with the headers.
-    pub value: Option<String>,
-    /// Where the value is found after the last byte, if it comes as a trailer.
-    pub trailer: Option<Trailer>,
-}
-
-/// Gives the trailing checksum (base64) once the body was read to its end.
-pub type Trailer = Box<dyn FnOnce() -> Option<String> + Send + Sync>;
-
-impl fmt::Debug for Expected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Expected").field("algorithm", &self.algorithm).field("value", &self.value).finish_non_exhaustive()
-    }
-}
-
-/// Bytes under way, in or out.
-pub struct Body {
-    stream: Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send + Sync>>,
-    /// How many bytes it holds, where that is known beforehand.
-    pub length: Option<u64>,
-}
-
-impl Body {
-    /// A body from a stream.
-    pub fn new(stream: impl Stream<Item = Result<Bytes, BodyError>> + Send + Sync + 'static, length: Option<u64>) -> Self {
-        Self { stream: Box::pin(stream), length }
-    }
-
-    /// A body from bytes at hand.
-    pub fn from_bytes(bytes: Bytes) -> Self {
-        let length = Some(bytes.len() as u64);
-        Self::new(stream::iter((!bytes.is_empty()).then_some(Ok(bytes))), length)
-    }
-}
-
-impl Stream for Body {
-    type Item = Result<Bytes, BodyError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.stream.as_mut().poll_next(context)
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("length", &self.length).finish_non_exhaustive()
-    }
-}
-
-/// Why bytes stopped coming.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The bytes are not the ones that were signed.
-    #[error("the body is not the one that was signed: {0}")]
-    Signature(String),
-    /// The connection ended, or the framing is wrong.
-    #[error("the body ended early or is malformed: {0}")]
-    Incomplete(String),
-    /// The disk below failed.
-    #[error("{0}")]
-    Disk(String),
 }
 
 /// `PutObject`.
