@@ -4,6 +4,7 @@
 //! `neardata._errors`. What a user sees is documented in `_native.pyi`.
 
 mod errors;
+mod settings;
 mod slice;
 mod slicing;
 mod stream;
@@ -25,7 +26,7 @@ fn parse_bytes(text: &str) -> PyResult<u64> {
 #[pyfunction]
 fn fetch<'py>(py: Python<'py>, uri: &str) -> Result<Bound<'py, pyo3::types::PyBytes>, Failure> {
     let uri = slicing::absolute(uri)?;
-    let bytes = py.detach(|| slicing::fetch(&uri))?;
+    let bytes = slicing::fetch(py, &uri)?;
     Ok(pyo3::types::PyBytes::new(py, &bytes))
 }
 
@@ -40,6 +41,7 @@ mod _native {
     #[pymodule_export]
     use super::{
         fetch, parse_bytes, run_cli,
+        settings::cache_folder,
         slice::{ObjectRef, Slice},
         slicing::slices,
         stream::SliceStream,

@@ -103,13 +103,13 @@ impl Slice {
 
     #[pyo3(signature = (object = 0))]
     fn read<'py>(&self, py: Python<'py>, object: usize) -> Result<Bound<'py, PyBytes>, Failure> {
-        let bytes = py.detach(|| slicing::read_all(&self.slice, object))?;
+        let bytes = slicing::read_all(py, &self.slice, object)?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     #[pyo3(signature = (object = 0))]
     fn open<'py>(&self, py: Python<'py>, object: usize) -> PyResult<Bound<'py, PyAny>> {
-        let reader = py.detach(|| slicing::open(&self.slice, object))?;
+        let reader = slicing::open(py, &self.slice, object)?;
         py.import("neardata._slices")?.getattr("open_stream")?.call1((SliceStream::new(reader),))
     }
 

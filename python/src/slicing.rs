@@ -1,63 +1,50 @@
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use neardata_core::config::Config;
 use neardata_core::{ObjectUri, Slice as CoreSlice};
 use neardata_formats::{Partition, SideCars, Slicer};
 use neardata_store::Stores;
 use pyo3::prelude::*;
 
 use crate::errors::{Failure, value_error};
+use crate::settings;
 use crate::slice::Slice;
 
 /// The stores of this process, made when first needed.
-///
-/// A failure to make them is not kept, as the environment may be put right meanwhile. A forked child makes its own: the threads that
-/// serve the parent's do not exist there.
-static STORES: Mutex<Option<(u32, Stores)>> = Mutex::new(None);
+static STORES: Mutex<Option<Made>> = Mutex::new(None);
 
+struct Made {
+    process: u32,
+    environment: u64,
+    stores: Stores,
+}
+
+/// Stores for the environment as it is now: a notebook may load credentials long after its first slice. A forked child makes its
+/// own, as the threads that serve its parent's do not exist there.
+///
+/// To be called while attached to the interpreter, so that no other Python thread changes the environment meanwhile.
 fn stores() -> Result<Stores, Failure> {
-    let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
-    let process = std::process::id();
-    match &*stores {
-        Some((owner, stores)) if *owner == process => return Ok(stores.clone()),
+    let mut made = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+    let (process, environment) = (std::process::id(), settings::environment());
+    match &*made {
+        Some(made) if made.process == process && made.environment == environment => return Ok(made.stores.clone()),
         // Dropping the parent's would wait for its threads.
-        Some(_) => std::mem::forget(stores.take()),
-        None => {}
+        Some(parents) if parents.process != process => std::mem::forget(made.take()),
+        _ => {}
     }
-    let made = Stores::from_env()?;
-    *stores = Some((process, made.clone()));
-    Ok(made)
+    let stores = Stores::from_env()?;
+    *made = Some(Made { process, environment, stores: stores.clone() });
+    Ok(stores)
 }
 
 fn slicer() -> Result<Slicer, Failure> {
-    Ok(Slicer::new(stores()?, side_cars()?))
+    Ok(Slicer::new(stores()?, SideCars { root: settings::side_cars()? }))
 }
 
-/// Where side-cars go, as for the command line: the configured prefix, the running platform's bucket, or the user's cache.
-fn side_cars() -> Result<SideCars, Failure> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let below_home = |name: &str, folder: &str| {
-        let absolute = variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        absolute.unwrap_or_else(|| Path::new(&variable("HOME").unwrap_or_else(|| "/".to_owned())).join(folder))
-    };
-    let named = variable("NEARDATA_CONFIG").map(PathBuf::from);
-    let file = named.unwrap_or_else(|| below_home("XDG_CONFIG_HOME", ".config").join("neardata/config.toml"));
-    let file_name = file.display().to_string();
-    let text = std::fs::read_to_string(&file).ok();
-    let config = Config::resolve(text.as_deref().map(|text| (file_name.as_str(), text)), variable, &[])?;
-    let on_platform = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].into_iter().any(|name| variable(name).is_some());
-    let root = match config.get("index_store") {
-        Some(prefix) => prefix.parse()?,
-        None if on_platform && variable("NEARDATA_API").is_some() => "s3://neardata-index".parse()?,
-        None => {
-            let cache =
-                config.get("cache").map_or_else(|| below_home("XDG_CACHE_HOME", ".cache").join("neardata"), PathBuf::from);
-            ObjectUri::from_path(cache.join("index"))
-        }
-    };
-    Ok(SideCars { root })
+/// A slicer that only reads: slices say themselves where their side-cars lie.
+fn reading() -> Result<Slicer, Failure> {
+    Ok(Slicer::new(stores()?, SideCars { root: ObjectUri::from_path("/") }))
 }
 
 /// An address as a user writes it, made absolute: slices travel to other processes.
@@ -67,26 +54,31 @@ pub(crate) fn absolute(uri: &str) -> Result<ObjectUri, Failure> {
 }
 
 /// The whole object at `uri`.
-pub(crate) fn fetch(uri: &ObjectUri) -> Result<Vec<u8>, Failure> {
-    Ok(stores()?.get(uri)?.into())
+pub(crate) fn fetch(py: Python<'_>, uri: &ObjectUri) -> Result<Vec<u8>, Failure> {
+    let stores = stores()?;
+    py.detach(|| Ok(stores.get(uri)?.into()))
 }
 
 /// A reader of the exact uncompressed bytes of one object of a slice.
-pub(crate) fn open(slice: &CoreSlice, object: usize) -> Result<Box<dyn Read + Send>, Failure> {
-    Ok(Box::new(slicer()?.read(slice, object)?))
+pub(crate) fn open(py: Python<'_>, slice: &CoreSlice, object: usize) -> Result<Box<dyn Read + Send>, Failure> {
+    let slicer = reading()?;
+    py.detach(|| Ok(Box::new(slicer.read(slice, object)?) as _))
 }
 
 /// The exact uncompressed bytes of one object of a slice.
-pub(crate) fn read_all(slice: &CoreSlice, object: usize) -> Result<Vec<u8>, Failure> {
-    let mut reader = slicer()?.read(slice, object)?;
-    let mut bytes = Vec::new();
-    loop {
-        let chunk = reader.chunk()?;
-        if chunk.is_empty() {
-            return Ok(bytes);
+pub(crate) fn read_all(py: Python<'_>, slice: &CoreSlice, object: usize) -> Result<Vec<u8>, Failure> {
+    let slicer = reading()?;
+    py.detach(|| {
+        let mut reader = slicer.read(slice, object)?;
+        let mut bytes = Vec::new();
+        loop {
+            let chunk = reader.chunk()?;
+            if chunk.is_empty() {
+                return Ok(bytes);
+            }
+            bytes.extend_from_slice(chunk);
         }
-        bytes.extend_from_slice(chunk);
-    }
+    })
 }
 
 /// Cuts an object, or a pair of objects, into slices.
@@ -107,8 +99,8 @@ pub(crate) fn slices(
     };
     let uri = absolute(uri)?;
     let mate2 = mate2.map(absolute).transpose()?;
+    let slicer = slicer()?;
     let slices = py.detach(|| {
-        let slicer = slicer()?;
         match &mate2 {
             None => slicer.slices(&uri, partition),
             Some(mate2) => slicer.paired_slices(&uri, mate2, partition),

@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 from typing import IO
 
+from . import _native
 from ._errors import ServiceUnavailableError, VersionMismatchError
 from ._service import PROTOCOL, Address
 
@@ -45,7 +46,7 @@ class PrivateEngine:
     The child's standard input is a pipe that only this process holds: when it closes, the engine stops its workers and exits.
     """
 
-    def __init__(self, workers: int | None = None, results: str | None = None) -> None:
+    def __init__(self, workers: int | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="neardata-"))  # mode 0700
         self._log = self._folder / "engine.log"
         socket_path = self._folder / "api"
@@ -53,22 +54,33 @@ class PrivateEngine:
         command = [*engine_command(), "engine", "--folder", str(self._folder), "--socket", str(socket_path)]
         if workers is not None:
             command += ["--workers", str(workers)]
-        if results is not None:
-            command += ["--results", results]
+        results = f"file://{_native.cache_folder() / 'python-results'}"  # those of cached functions outlive the engine
+        self._read_once: set[str] = set()
+        self._process = self._start([*command, "--results", results])
+        try:
+            try:
+                self._await_ready()
+            except ServiceUnavailableError:
+                if "'--results'" not in self._log_tail():
+                    raise
+                # An engine that keeps all results in its own folder.
+                self._end()
+                self._process = self._start(command)
+                self._await_ready()
+        except BaseException:
+            self.stop()
+            raise
+        _engines.add(self)
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in the terminal is for this process to handle
             )
-        _engines.add(self)
-        try:
-            self._await_ready()
-        except BaseException:
-            self.stop()
-            raise
 
     def gone(self) -> str | None:
         """Say how the engine ended, or `None` while it runs."""
@@ -85,6 +97,20 @@ class PrivateEngine:
 
     def stop(self) -> None:
         """Stop the engine and its workers, and remove its folder."""
+        self._end()
+        for folder in (str(self._folder), *self._read_once):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def read_result(self, path: str, job: str) -> bytes:
+        """Read a result that was too large for an event, and remove it if nobody else will want it."""
+        data = Path(path).read_bytes()
+        folder = os.path.dirname(path)
+        if folder.endswith(f"/python/{job}"):  # not one of a cached function
+            os.unlink(path)
+            self._read_once.add(folder)
+        return data
+
+    def _end(self) -> None:
         self._let_go()
         try:
             self._process.wait(STOP_TIMEOUT_S)
@@ -93,7 +119,6 @@ class PrivateEngine:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _let_go(self) -> None:
         if self._process.stdin is not None and not self._process.stdin.closed:

@@ -341,7 +341,8 @@ class Executor(concurrent.futures.Executor):
         """Get a result that was too large for an event: at once from this machine, otherwise a few at a time."""
         if uri.startswith(("file://", "/")):
             path = uri.removeprefix("file://")  # nothing is escaped in these
-            self._finish_fetch(job, future, lambda: _read_file(path))
+            engine = self._engine
+            self._finish_fetch(job, future, lambda: engine.read_result(path, job.id) if engine else _read_file(path))
             return
         if self._fetchers is None:
             self._fetchers = concurrent.futures.ThreadPoolExecutor(FETCHERS, "neardata-fetch")

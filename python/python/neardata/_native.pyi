@@ -1,4 +1,5 @@
 import io
+import pathlib
 from typing import Any, final
 
 __version__: str
@@ -118,6 +119,9 @@ def slices(
     mate2: str | None,
 ) -> list[Slice]:
     """Cut an object, or a pair of objects, into slices."""
+
+def cache_folder() -> pathlib.Path:
+    """Say where the user's caches are."""
 
 def parse_bytes(text: str) -> int:
     """Read a text like `64M` or `1.5GB`."""
