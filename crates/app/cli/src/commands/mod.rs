@@ -26,7 +26,8 @@ use crate::settings::Settings;
 /// Runs the command of a parsed command line.
 pub(crate) fn run(cli: Cli, self_command: Vec<OsString>) -> Result<(), CliError> {
     let log = Settings::load(&[])?;
-    let default_level = if matches!(cli.command, Command::Up(_)) { "warn" } else { "error" };
+    // s3s calls every 404 an error; the hub logs what a person should see.
+    let default_level = if matches!(cli.command, Command::Up(_)) { "warn,s3s=off" } else { "error" };
     let filter = log.config.get("log").filter(|text| *text != "warn").map(str::to_owned);
     neardata_core::telemetry::install(default_level, filter.as_deref(), output::is_fancy());
     let json = cli.json;
