@@ -125,9 +125,9 @@ impl SliceReader {
             if self.pending.is_empty() {
                 let known_end = self.stretch.to[0] == self.stretch.records[1];
                 let left = if known_end { self.stretch.to[1].saturating_sub(self.out) } else { u64::MAX };
-                if left == 0 && matches!(self.phase, Phase::Give) {
-                    self.phase = Phase::Done;
-                    return Ok(());
+                if left == 0 {
+                    // The known end is reached: right when handing out, and a lie of the slice before that.
+                    return self.end_of_object();
                 }
                 self.pending = self.decode(left)?;
                 if self.pending.is_empty() {
@@ -148,7 +148,7 @@ impl SliceReader {
         let name = &self.name;
         match &mut self.phase {
             Phase::Drop => {
-                let dropped = (self.stretch.from[1] - pending_out).min(bytes.len() as u64) as usize;
+                let dropped = self.stretch.from[1].saturating_sub(pending_out).min(bytes.len() as u64) as usize;
                 self.pending.start += dropped;
                 if pending_out + dropped as u64 == self.stretch.from[1] {
                     self.phase = self.after_known_start();
@@ -201,6 +201,10 @@ impl SliceReader {
         let [first, end] = self.stretch.records;
         let reason = match &self.phase {
             Phase::Done => return Ok(()),
+            Phase::Give if self.out >= self.stretch.to[1] && self.stretch.to[0] == end => {
+                self.phase = Phase::Done;
+                return Ok(());
+            }
             Phase::Count { scanner, records } if scanner.started() == *records => {
                 self.phase = Phase::Done;
                 return Ok(());

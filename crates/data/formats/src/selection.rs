@@ -96,7 +96,7 @@ impl Stretch {
             "it starts behind its first record"
         } else if self.stop > object_size || self.bit / 8 > self.stop {
             "it lies outside its object"
-        } else if self.compression != Compression::Gzip && (self.window.is_some() || self.bit % 8 != 0) {
+        } else if self.compression != Compression::Gzip && (self.window.is_some() || !self.bit.is_multiple_of(8)) {
             "only gzip needs a window or starts inside a byte"
         } else if self.compression == Compression::Plain && self.bit / 8 != self.out {
             "offsets of a plain object differ"

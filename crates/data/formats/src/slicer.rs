@@ -97,7 +97,7 @@ impl Slicer {
     pub fn grouped_slices(&self, uri: &ObjectUri, partition: Partition, group: u64) -> Result<Vec<Slice>, FormatError> {
         let indexed = self.indexed(uri, &|_| {})?;
         let records = indexed.index.records;
-        if group > 1 && records % group != 0 {
+        if group > 1 && !records.is_multiple_of(group) {
             return Err(FormatError::IncompleteGroup { name: uri.to_string(), records, group });
         }
         cut(&[indexed], partition, group)

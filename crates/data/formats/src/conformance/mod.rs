@@ -18,6 +18,7 @@ mod objects;
 pub use objects::{AwkwardObject, awkward_texts, bgzf, encodings, fasta, fastq, gzip, lines};
 
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use neardata_core::{ObjectUri, Slice};
 use neardata_store::{StoreOptions, Stores};
@@ -42,7 +43,7 @@ pub const PARTITIONS: &[Partition] = &[
 ];
 
 /// Most slices of one partition that are read; beyond, the check of a large object would take all day.
-const SLICES_READ: usize = 300;
+const SLICES_READ: usize = 150;
 
 /// A slicer over a store, and the checks.
 pub struct Suite {
@@ -55,10 +56,14 @@ impl Suite {
     /// Over memory, with an index dense enough that small objects have many checkpoints.
     pub fn in_memory() -> Result<Self, String> {
         let stores = Stores::new(StoreOptions::default()).map_err(text)?;
-        let side_cars = SideCars { root: "memory://conformance/side-cars".parse().map_err(text)? };
+        // The memory store is one for the whole process: every suite gets a corner of its own.
+        static SUITES: AtomicU64 = AtomicU64::new(0);
+        let corner = format!("memory://conformance/{}", SUITES.fetch_add(1, Ordering::Relaxed));
+        let root: ObjectUri = corner.parse().map_err(text)?;
+        let side_cars = SideCars { root: root.join("side-cars") };
         let options = IndexOptions { span: 40_000, point_span: 7_000 };
         let slicer = Slicer::new(stores.clone(), side_cars).with_options(options);
-        Ok(Self { stores, slicer, root: "memory://conformance/objects".parse().map_err(text)? })
+        Ok(Self { stores, slicer, root: root.join("objects") })
     }
 
     /// Over any store and slicer; objects are put below `root`.
@@ -150,7 +155,7 @@ impl Suite {
         }
         let mut reader = self.slicer.read(&again, object).map_err(text)?;
         let mut bytes = Vec::new();
-        if json.len() % 2 == 0 {
+        if json.len().is_multiple_of(2) {
             reader.read_to_end(&mut bytes).map_err(text)?;
         } else {
             loop {

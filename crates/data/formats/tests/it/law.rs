@@ -16,7 +16,7 @@ fn awkward_objects_obey_the_law_however_they_are_stored() {
 #[test]
 fn larger_objects_obey_the_law_however_they_are_stored() {
     let suite = Suite::in_memory().unwrap();
-    for (name, content) in [("l.fastq", fastq(2500, 1)), ("l.fa", fasta(300, 2)), ("l.txt", lines(9000, 3))] {
+    for (name, content) in [("l.fastq", fastq(1500, 1)), ("l.fa", fasta(200, 2)), ("l.txt", lines(5000, 3))] {
         for object in encodings(name, &content) {
             suite.check(&object).unwrap();
         }
@@ -26,8 +26,8 @@ fn larger_objects_obey_the_law_however_they_are_stored() {
 #[test]
 fn mates_are_cut_at_the_same_reads() {
     let suite = Suite::in_memory().unwrap();
-    let first = encodings("r1.fastq", &fastq(1500, 11));
-    let second = encodings("r2.fastq", &fastq(1500, 12));
+    let first = encodings("r1.fastq", &fastq(700, 11));
+    let second = encodings("r2.fastq", &fastq(700, 12));
     for (first, second) in first.iter().zip(second.iter().rev()) {
         suite.check_pair(first, second).unwrap();
     }

@@ -1,0 +1,137 @@
+//! Bad input: every error names the object, the place and the remedy; nothing is written.
+
+use neardata_core::{MemoryObject, ObjectUri};
+use neardata_formats::conformance::{bgzf, fastq, gzip};
+use neardata_formats::{FormatError, Partition, SideCars, Slicer, detect};
+use neardata_store::{StoreOptions, Stores};
+
+/// A store and a slicer of one test: the memory store is one for the whole process.
+struct Bench {
+    stores: Stores,
+    slicer: Slicer,
+    root: ObjectUri,
+}
+
+fn bench(test: &str) -> Bench {
+    let stores = Stores::new(StoreOptions::default()).unwrap();
+    let root: ObjectUri = format!("memory://errors/{test}").parse().unwrap();
+    let slicer = Slicer::new(stores.clone(), SideCars { root: root.join("side-cars") });
+    Bench { stores, slicer, root }
+}
+
+impl Bench {
+    fn put(&self, name: &str, bytes: impl Into<bytes::Bytes>) -> ObjectUri {
+        let uri = self.root.join(name);
+        self.stores.put(&uri, bytes.into()).unwrap();
+        uri
+    }
+
+    /// The error of indexing these bytes; checks that it names the object and that no side-car was left.
+    fn refuses(&self, name: &str, bytes: impl Into<bytes::Bytes>) -> String {
+        let uri = self.put(name, bytes);
+        let error = self.slicer.index(&uri, &|_| {}).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        assert!(self.stores.list(&self.root.join("side-cars")).unwrap().is_empty());
+        error
+    }
+}
+
+#[track_caller]
+fn says(error: &str, words: &[&str]) {
+    for word in words {
+        assert!(error.contains(word), "`{word}` is missing in: {error}");
+    }
+}
+
+#[test]
+fn damaged_gzip() {
+    let bench = bench("damaged_gzip");
+    let whole = gzip(&fastq(2000, 1), 6);
+    let cut = whole.len() / 2;
+    says(&bench.refuses("cut.fastq.gz", whole[..cut].to_vec()), &["truncated gzip", &format!("byte {cut}"), "copy it again"]);
+    says(&bench.refuses("trailer.fastq.gz", whole[..whole.len() - 3].to_vec()), &["truncated gzip"]);
+    says(&bench.refuses("head.fastq.gz", whole[..6].to_vec()), &["truncated gzip", "byte 6"]);
+    let garbage = [whole.as_slice(), b"garbage"].concat();
+    says(&bench.refuses("garbage.fastq.gz", garbage), &["garbage", &format!("byte {}", whole.len()), "head -c"]);
+    let late = [whole.as_slice(), &[0; 100], b"x"].concat();
+    says(&bench.refuses("late.fastq.gz", late), &["garbage", &format!("byte {}", whole.len())]);
+    let mut checksum = whole.clone();
+    let place = checksum.len() - 8;
+    checksum[place] ^= 1;
+    says(&bench.refuses("crc.fastq.gz", checksum), &["checksum", &format!("byte {place}"), "gzip -t"]);
+    let mut length = whole.clone();
+    let place = length.len() - 1;
+    length[place] ^= 1;
+    says(&bench.refuses("length.fastq.gz", length), &["length of the member"]);
+}
+
+#[test]
+fn damaged_bgzf() {
+    let bench = bench("damaged_bgzf");
+    let whole = bgzf(&fastq(2000, 1), true);
+    says(&bench.refuses("cut.fastq.gz", whole[..whole.len() - 40].to_vec()), &["truncated BGZF block", "copy it again"]);
+    let mut flipped = whole.clone();
+    flipped[5000] ^= 4;
+    says(&bench.refuses("flip.fastq.gz", flipped), &["corrupt gzip near byte 0", "BGZF block"]);
+    says(&bench.refuses("garbage.fastq.gz", [whole.as_slice(), b"garbage of some length"].concat()), &["garbage", "head -c"]);
+}
+
+#[test]
+fn malformed_fastq() {
+    let bench = bench("malformed_fastq");
+    says(&bench.refuses("a.fastq", "@a\nAC\n+\nII\nb\nAC\n+\nII\n"), &["malformed FASTQ at line 5", "`@`", "`b`"]);
+    says(&bench.refuses("b.fastq", "@a\nAC\n+\nII\n@b\nAC\nAC\n+\nIIII\n"), &["line 7", "`+`", "unwrapped"]);
+    says(&bench.refuses("c.fastq", "@a\nACG\n+\nII\n"), &["line 4", "3 bases but 2 qualities"]);
+    says(&bench.refuses("d.fastq", "@a\nAC\r\n+\nIIJ\n"), &["line 4", "2 bases but 3 qualities"]);
+    says(&bench.refuses("e.fastq", "@a\nAC\n+\nII\n@b\nAC\n"), &["line 7", "ends inside a record"]);
+    says(&bench.refuses("f.fastq", "@a\nAC\n+\nII\n\n@b\nAC\n+\nII\n"), &["line 6", "empty line"]);
+    says(&bench.refuses("g.fastq", "\n"), &["line 1"]);
+    let mut late = fastq(5000, 2);
+    late.extend_from_slice(b"@x\nACG\n+\nII\n");
+    says(&bench.refuses("h.fastq.gz", gzip(&late, 6)), &["line 20004", "3 bases but 2"]);
+}
+
+#[test]
+fn malformed_fasta_and_csv() {
+    let bench = bench("malformed_fasta_and_csv");
+    let doubled = bench.refuses("a.fa", ">chr1 x\nAC\n>chr2\nAC\n>chr1 y\nGT\n");
+    says(&doubled, &["`chr1` occurs twice", "record 1", "record 3", "rename"]);
+    says(&bench.refuses("b.fa", "AC\n>a\n"), &["malformed FASTA at line 1", "`A`"]);
+    says(&bench.refuses("c.fa", "\n\n"), &["no record"]);
+    says(&bench.refuses("d.csv", "a,b\n\"x,1\n2,3\n"), &["malformed CSV at line 2", "never closed"]);
+}
+
+#[test]
+fn unknown_formats() {
+    let name = |name: &str, bytes: &[u8]| detect(&MemoryObject::new(name, bytes.to_vec())).unwrap_err().to_string();
+    says(&name("x.fastq.zst", b"\x28\xb5\x2f\xfd\0\0\0"), &["x.fastq.zst", "unknown format", "Zstandard", "zstd -dc"]);
+    says(&name("x.fastq.bz2", b"BZh91AY&SY"), &["bzip2"]);
+    says(&name("x.bam", &bgzf(b"BAM\x01\0\0\0\0", true)), &["BAM", "samtools fastq"]);
+    says(&name("x", b"\0\x01\x02\x03"), &["binary data", "00 01 02 03"]);
+}
+
+#[test]
+fn mates_that_do_not_pair() {
+    let bench = bench("mates_that_do_not_pair");
+    let (one, two) = (bench.put("1.fastq", fastq(10, 1)), bench.put("2.fastq.gz", gzip(&fastq(11, 1), 6)));
+    let error = bench.slicer.paired_slices(&one, &two, Partition::Count(2)).unwrap_err().to_string();
+    says(&error, &["1.fastq holds 10 reads", "2.fastq.gz holds 11", "pair"]);
+    let fasta = bench.put("2.fa", ">a\nAC\n");
+    says(&bench.slicer.paired_slices(&one, &fasta, Partition::Count(2)).unwrap_err().to_string(), &["fastq", "fasta"]);
+    let odd = bench.slicer.grouped_slices(&bench.put("3.fastq", fastq(11, 1)), Partition::Count(2), 2);
+    says(&odd.unwrap_err().to_string(), &["11 records", "groups of 2", "interleaved"]);
+    let zero = bench.slicer.slices(&one, Partition::Count(0)).unwrap_err();
+    assert!(matches!(zero, FormatError::Partition(_)), "{zero}");
+}
+
+#[test]
+fn interleaved_mates_stay_together() {
+    let bench = bench("interleaved_mates_stay_together");
+    let uri = bench.put("interleaved.fastq.gz", gzip(&fastq(2000, 5), 6));
+    let slices = bench.slicer.grouped_slices(&uri, Partition::Count(7), 2).unwrap();
+    assert_eq!(slices.len(), 7);
+    for slice in slices {
+        let selection: neardata_formats::Selection = slice.selection_as().unwrap();
+        assert_eq!(selection.stretches[0].records.map(|record| record % 2), [0, 0]);
+    }
+}
