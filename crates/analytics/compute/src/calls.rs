@@ -1,7 +1,6 @@
 //! One native or command call from request to record: look whether it is done, run attempts, commit.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::CallFailed;
 use crate::event::{CallEvent, CallState, EventKind, Failure};
-use crate::executor::{AttemptDone, AttemptLost, AttemptOrder, Executor, Observer};
+use crate::executor::{AttemptDone, AttemptLost, AttemptOrder, Observer};
 use crate::metrics::Counter;
 use crate::running::{Calls, Known, RunningJob};
 
@@ -26,17 +25,11 @@ type Running = BoxFuture<'static, Outcome>;
 pub(crate) struct InFlight(WeakShared<Running>);
 
 /// Runs the call, or joins in if the same call runs in this job.
-pub(crate) fn run(
-    job: Arc<RunningJob>,
-    stage: String,
-    spec: CallSpec,
-) -> impl Future<Output = Result<CallRecord, CallFailed>> + Send + use<> {
-    async move {
-        let shared = join_or_start(&job, stage, spec);
-        match shared.await {
-            Ok(record) => Ok(Arc::unwrap_or_clone(record)),
-            Err(failed) => Err(Arc::unwrap_or_clone(failed)),
-        }
+pub(crate) async fn run(job: Arc<RunningJob>, stage: String, spec: CallSpec) -> Result<CallRecord, CallFailed> {
+    let shared = join_or_start(&job, stage, spec);
+    match shared.await {
+        Ok(record) => Ok(Arc::unwrap_or_clone(record)),
+        Err(failed) => Err(Arc::unwrap_or_clone(failed)),
     }
 }
 
@@ -91,13 +84,7 @@ impl Call {
                 let CallError { cause, message, .. } = lost.error.clone();
                 let failure = Failure { cause, message, traceback: None, pickle: None };
                 let state = if cause == Cause::Cancelled { CallState::Cancelled } else { CallState::Failed };
-                self.event(CallEvent {
-                    state,
-                    attempt,
-                    error: Some(failure),
-                    figures: lost.figures.map(Box::new),
-                    ..CallEvent::default()
-                });
+                self.event(CallEvent { state, attempt, error: Some(failure), figures: lost.figures, ..CallEvent::default() });
                 self.job.engine.metrics.add(Counter::CallsFailed, 1);
                 let (stage, call, key) = (self.stage.clone(), self.number, self.key.clone());
                 Err(Arc::new(CallFailed { stage, call, key, attempts: attempt, error: lost.error }))
@@ -134,7 +121,7 @@ impl Call {
                     return Err(lost);
                 }
             }
-            let figures = lost.figures.map(Box::new);
+            let figures = lost.figures;
             let error = Some(lost.error.into());
             self.event(CallEvent { state: CallState::Retried, attempt: *attempt, error, figures, ..CallEvent::default() });
             self.job.engine.metrics.add(Counter::CallsRetried, 1);

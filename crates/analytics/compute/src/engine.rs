@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::event::{CallEvent, CallState, Event, EventKind, JobError, JobState};
+use crate::executor::Executor;
 use crate::executor::local::{LocalExecutor, LocalOptions};
 use crate::executor::process::Workers;
 use crate::journal::{JobRow, Journal};
@@ -90,7 +91,7 @@ pub(crate) struct Shared {
     pub(crate) tuning: Tuning,
     pub(crate) slots: Slots,
     pub(crate) slot_count: usize,
-    pub(crate) executor: LocalExecutor,
+    pub(crate) executor: Arc<dyn Executor>,
     pub(crate) python: Pool,
     pub(crate) metrics: Metrics,
     pub(crate) journal: Journal,
@@ -153,7 +154,7 @@ impl Engine {
             tuning: options.tuning,
             slots: Slots::new(slots),
             slot_count: slots,
-            executor,
+            executor: Arc::new(executor),
             python,
             metrics: Metrics::default(),
             journal,
@@ -189,7 +190,7 @@ impl Engine {
     /// Goes on with all jobs that an earlier engine in this folder did not finish.
     pub async fn resume_unfinished(&self) -> Result<Vec<JobId>, EngineError> {
         let mut resumed = Vec::new();
-        for row in self.shared.journal.jobs(true).await? {
+        for row in self.shared.journal.jobs(true).await?.into_iter().rev() {
             let id = row.summary.id;
             if self.live_log(&id).is_some() {
                 continue;
@@ -390,7 +391,7 @@ impl Engine {
     /// Counters and gauges in Prometheus' text format.
     pub fn metrics(&self) -> String {
         let running = self.shared.live().jobs.len() as u64;
-        let workers = (self.shared.executor.processes() + self.shared.python.count()) as u64;
+        let workers = (self.shared.executor.workers() + self.shared.python.count()) as u64;
         self.shared.metrics.render(&[
             ("neardata_jobs_running", "Jobs that run now.", running),
             ("neardata_workers", "Worker processes that exist now.", workers),

@@ -17,6 +17,7 @@ pub struct Event {
 }
 
 /// What happened.
+#[allow(clippy::large_enum_variant)] // nearly all events are of the largest kind
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventKind {

@@ -240,7 +240,7 @@ fn forward(stream: impl Read, stage: &str) -> String {
 /// The command line as a person would type it, shortened.
 fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let mut line = words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let mut line = words.map(quoted).collect::<Vec<_>>().join(" ");
     if line.len() > 600 {
         let cut = (0..=600).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
         line.truncate(cut);

@@ -67,16 +67,15 @@ impl LocalExecutor {
         tokio::spawn(retire_idle(Arc::downgrade(&shared)));
         Self { shared }
     }
-
-    /// Worker processes that exist now.
-    pub(crate) fn processes(&self) -> usize {
-        self.shared.pool().processes.load(Ordering::SeqCst)
-    }
 }
 
 impl Executor for LocalExecutor {
     fn slots(&self) -> usize {
         self.shared.options.slots
+    }
+
+    fn workers(&self) -> usize {
+        self.shared.pool().processes.load(Ordering::SeqCst)
     }
 
     fn attempt(&self, order: AttemptOrder, observer: Arc<dyn Observer>) -> BoxFuture<'static, Result<AttemptDone, AttemptLost>> {

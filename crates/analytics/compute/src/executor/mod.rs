@@ -22,6 +22,9 @@ pub trait Executor: Send + Sync {
     /// How many attempts may run at once.
     fn slots(&self) -> usize;
 
+    /// How many worker processes exist now, as far as known.
+    fn workers(&self) -> usize;
+
     /// Runs one attempt to its end, within its limits.
     fn attempt(&self, order: AttemptOrder, observer: Arc<dyn Observer>) -> BoxFuture<'static, Result<AttemptDone, AttemptLost>>;
 }
@@ -76,7 +79,7 @@ pub struct AttemptLost {
     /// What happened.
     pub error: CallError,
     /// What it used, as far as known.
-    pub figures: Option<Figures>,
+    pub figures: Option<Box<Figures>>,
     /// It was lost because of another call in the same process: it is run again and does not count.
     pub blameless: bool,
 }

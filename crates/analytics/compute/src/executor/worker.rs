@@ -197,7 +197,10 @@ impl Task {
 
     /// What the worker managed to say before it died.
     async fn drain(&mut self, connected: bool) {
-        while connected {
+        if !connected {
+            return;
+        }
+        loop {
             match tokio::time::timeout(Duration::from_millis(100), self.connection.receive()).await {
                 Ok(Ok(Some(frame))) => self.receive(&frame),
                 _ => return,
@@ -263,7 +266,7 @@ impl Task {
                 self.answer(lease, Ok(AttemptDone { result, outputs, figures }));
             }
             FromWorker::Failed { lease, error, figures } => {
-                self.answer(lease, Err(AttemptLost { error, figures: Some(figures), blameless: false }));
+                self.answer(lease, Err(AttemptLost { error, figures: Some(Box::new(figures)), blameless: false }));
             }
             other => tracing::warn!(?other, "a message of another kind of worker"),
         }

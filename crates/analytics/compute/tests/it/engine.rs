@@ -25,3 +25,10 @@ async fn results_come_in_order_and_are_reused() {
     assert_eq!(engine.jobs().await.unwrap().len(), 2);
     assert_eq!(second.summary.state, JobState::Done);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_workers_conform() {
+    let folder = tempdir().unwrap();
+    let engine = engine(folder.path(), 2).await;
+    neardata_compute::conformance::run_all(&engine, folder.path()).await.unwrap();
+}

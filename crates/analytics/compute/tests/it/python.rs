@@ -261,3 +261,21 @@ async fn what_cannot_run_is_told_at_once() {
     let message = &calls(&events).last().unwrap().error.as_ref().unwrap().message;
     assert!(message.contains("No module named 'gone'"), "{message}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_python_job_gives_way_to_another_job() {
+    let folder = tempdir().unwrap();
+    let engine = engine(folder.path(), 2).await;
+    let code = "def function(x):\n    import time\n    time.sleep(0.02)\n    return x";
+    let items: Vec<u64> = (0..400).collect();
+    let long = engine.submit_python(request(code, &json!(items), json!({}))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    let probes = crate::support::probes(3, neardata_compute::conformance::ProbeArguments::default());
+    let view =
+        crate::support::run(&engine, neardata_compute::conformance::ProbesArguments { probes, ..Default::default() }).await;
+    crate::support::results(&view);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(engine.job(&long).await.unwrap().summary.state, JobState::Running);
+    assert_eq!(values(&finished(&engine, &long).await), json!(items));
+}

@@ -1,5 +1,7 @@
 //! What a call is, from outside.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
+
 mod child;
 mod command;
 mod frames;

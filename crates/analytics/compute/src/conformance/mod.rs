@@ -1,6 +1,11 @@
-//! What every executor must do, as functions and a pipeline that a test runs against an engine of its choice.
+//! What every executor must do: [`run_all`] holds an engine to it.
 //!
-//! The worker of such an engine must have [`registry`], the engine [`pipelines`] too. [`run_all`] runs the whole suite.
+//! The engine must have at least two workers, [`registry`] and [`pipelines`]; its workers the same registry. Crashes, limits and
+//! cancellation are provoked by a function that does what its arguments say, a [probe](ProbeArguments).
+
+mod suite;
+
+pub use suite::run_all;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
