@@ -24,6 +24,16 @@ fn larger_objects_obey_the_law_however_they_are_stored() {
 }
 
 #[test]
+fn the_suite_notices_a_wrong_byte() {
+    let suite = Suite::in_memory().unwrap();
+    for mut object in encodings("wrong.fastq", &fastq(500, 1)) {
+        let middle = object.content.len() / 2;
+        object.content[middle] ^= 1;
+        assert!(suite.check(&object).unwrap_err().contains("first difference"), "{}", object.name);
+    }
+}
+
+#[test]
 fn mates_are_cut_at_the_same_reads() {
     let suite = Suite::in_memory().unwrap();
     let first = encodings("r1.fastq", &fastq(700, 11));
