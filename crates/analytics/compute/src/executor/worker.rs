@@ -163,12 +163,11 @@ impl Task {
                     Ok(Some(frame)) => self.receive(&frame),
                     Ok(None) => {
                         connected = false;
-                        self.hung_up().await;
+                        self.hung_up("the worker closed its connection but did not end").await;
                     }
                     Err(text) => {
-                        let error = CallError::new(Cause::Lost, format!("the worker's connection broke: {text}"));
-                        self.kill(None, error);
                         connected = false;
+                        self.hung_up(&format!("the worker's connection broke: {text}")).await;
                     }
                 },
                 command = commands.recv() => match command {
@@ -188,10 +187,10 @@ impl Task {
         // Commands that came too late get their answer by the drop of their reply.
     }
 
-    /// The worker closed its connection: it should be ending, and how it ends says more.
-    async fn hung_up(&mut self) {
+    /// The connection is gone, so the worker should be ending: how it ends says more than a broken connection.
+    async fn hung_up(&mut self, how: &str) {
         if tokio::time::timeout(GRACE, self.process.ended()).await.is_err() {
-            self.kill(None, CallError::new(Cause::Lost, "the worker closed its connection but did not end"));
+            self.kill(None, CallError::new(Cause::Lost, how));
         }
     }
 

@@ -77,18 +77,8 @@ impl Server<'_> {
                 biased;
                 frame = self.worker.connection.receive() => match frame {
                     Ok(Some(frame)) => self.receive_all(frame),
-                    Ok(None) => {
-                        if tokio::time::timeout(Duration::from_millis(500), self.worker.process.ended()).await.is_err() {
-                            self.kill(CallError::new(Cause::Lost, "the worker closed its connection but did not end"));
-                        }
-                        self.bury().await;
-                        return false;
-                    }
-                    Err(text) => {
-                        self.kill(CallError::new(Cause::Lost, format!("the worker's connection broke: {text}")));
-                        self.bury().await;
-                        return false;
-                    }
+                    Ok(None) => return self.hung_up("the worker closed its connection").await,
+                    Err(text) => return self.hung_up(&format!("the worker's connection broke: {text}")).await,
                 },
                 _ = changes.changed() => self.look_at_cancelled().await,
                 () = sleep_until(timer) => self.look_at_limits().await,
@@ -98,6 +88,15 @@ impl Server<'_> {
                 return false;
             }
         }
+    }
+
+    /// The connection is gone, so the worker should be ending: how it ends says more than a broken connection.
+    async fn hung_up(&mut self, how: &str) -> bool {
+        if tokio::time::timeout(Duration::from_millis(500), self.worker.process.ended()).await.is_err() {
+            self.kill(CallError::new(Cause::Lost, how));
+        }
+        self.bury().await;
+        false
     }
 
     /// Sends more calls while the worker keeps up, unless another job wants the place.

@@ -105,6 +105,6 @@ async fn a_folder_has_one_engine_and_a_stopped_job_waits_there() {
     drop(first);
     let second = engine(folder.path(), 2).await;
     assert_eq!(second.job(&id).await.unwrap().summary.state, JobState::Interrupted);
-    assert_eq!(second.resume_unfinished().await.unwrap(), [id.clone()]);
+    assert_eq!(second.resume_unfinished().await.unwrap(), std::slice::from_ref(&id));
     results(&second.wait(&id).await.unwrap());
 }
