@@ -1,24 +1,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 use neardata_core::{JobId, ObjectUri};
 use neardata_formats::SideCars;
 use neardata_functions::{Cause, Registry};
 use neardata_store::Stores;
-use serde_json::Value;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::event::{CallEvent, CallState, Event, EventKind, JobError, JobState};
+use crate::event::{Event, EventKind, JobError, JobState};
 use crate::executor::Executor;
 use crate::executor::local::{LocalExecutor, LocalOptions};
 use crate::executor::process::Workers;
@@ -29,7 +26,7 @@ use crate::python::{self, Pool, PythonJob, PythonRequest};
 use crate::running::{Calls, RunningJob};
 use crate::slots::Slots;
 use crate::view::{JobKind, JobSummary, JobView};
-use crate::{EngineError, Job, JobRequest, Pipeline, PipelineError, calls};
+use crate::{EngineError, JobRequest, Pipeline, drive, folder};
 
 /// What an engine is made of.
 #[derive(Clone)]
@@ -124,8 +121,8 @@ enum Work {
 impl Engine {
     /// Starts an engine in its folder, which is made if need be and locked as long as the engine lives.
     pub async fn start(options: EngineOptions) -> Result<Self, EngineError> {
-        let folder = prepare_folder(&options.folder)?;
-        let lock = lock_folder(&folder).await?;
+        let folder = folder::prepare(&options.folder)?;
+        let lock = folder::lock(&folder).await?;
         let scratch = folder.join("scratch");
         // What an engine that was killed left behind.
         let _nothing_there = fs::remove_dir_all(&scratch);
@@ -252,7 +249,7 @@ impl Engine {
         if live.stopping {
             return Err(EngineError::Stopped);
         }
-        let task = tokio::spawn(drive(running.clone(), pipeline, request.arguments, request.deadline)).abort_handle();
+        let task = tokio::spawn(drive::drive(running.clone(), pipeline, request.arguments, request.deadline)).abort_handle();
         live.jobs.insert(id.clone(), LiveJob { row, log, work: Work::Pipeline(running), task });
         Ok(id)
     }
@@ -444,6 +441,11 @@ impl Live {
 }
 
 impl Shared {
+    /// A pipeline's job has ended: what there is to know of it is stored.
+    pub(crate) fn forget(&self, id: &JobId) {
+        self.live().jobs.remove(id);
+    }
+
     /// Keeps what a Python job left for those who follow it late, as long as there is room.
     fn retire_python(&self, id: &JobId) {
         let mut live = self.live();
@@ -466,88 +468,4 @@ impl Shared {
             known: self.pipelines.iter().map(|pipeline| pipeline.name()).collect::<Vec<_>>().join(", "),
         })
     }
-}
-
-/// Runs a job's driver to its end, then tidies up.
-async fn drive(job: Arc<RunningJob>, pipeline: Arc<dyn Pipeline>, arguments: Value, deadline: Option<Duration>) {
-    job.log.push(EventKind::Job { state: JobState::Running, result: None, error: None });
-    let handle = Job::new(job.clone());
-    let driver = AssertUnwindSafe(async move { pipeline.run(handle, arguments).await }).catch_unwind();
-    let too_late = async {
-        match deadline {
-            Some(deadline) => tokio::time::sleep(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
-    let outcome = tokio::select! {
-        biased;
-        () = job.cancel.cancelled() => Err(PipelineError::new(Cause::Cancelled, "the job was cancelled")),
-        outcome = driver => outcome.unwrap_or_else(|_| Err(PipelineError::new(Cause::Exception, "the pipeline's driver panicked; this is a bug"))),
-        () = too_late => Err(PipelineError::new(Cause::Timeout, "the job ran past its deadline; finished calls are kept")),
-    };
-
-    // The driver is gone, and with it its calls: wait until the last process is dead before sweeping after them.
-    job.cancel.cancel();
-    job.attempts.close();
-    let _still_dying = tokio::time::timeout(Duration::from_secs(10), job.attempts.wait()).await;
-    cancel_open_calls(&job);
-    let sweeping = job.clone();
-    let _swept = tokio::task::spawn_blocking(move || calls::sweep(&sweeping)).await;
-    let (state, counter) = match &outcome {
-        Ok(_) => (JobState::Done, Counter::JobsDone),
-        Err(error) if error.cause == Cause::Cancelled => (JobState::Cancelled, Counter::JobsCancelled),
-        Err(_) => (JobState::Failed, Counter::JobsFailed),
-    };
-    job.engine.metrics.add(counter, 1);
-    let (result, error) = match outcome {
-        Ok(result) => (Some(result), None),
-        Err(PipelineError { cause, message }) => (None, Some(JobError { cause, message })),
-    };
-    job.log.finish(state, result, error).await;
-    job.engine.live().jobs.remove(&job.id);
-}
-
-/// Calls that the driver did not wait for are cancelled.
-fn cancel_open_calls(job: &RunningJob) {
-    let mut open: HashMap<u64, CallEvent> = HashMap::new();
-    for event in job.log.events() {
-        let EventKind::Call(call) = &event.kind else { continue };
-        if call.state.is_final() {
-            open.remove(&call.call);
-        } else {
-            open.insert(call.call, call.clone());
-        }
-    }
-    let cancelled = open.into_values().map(|call| {
-        let CallEvent { stage, call, key, attempt, .. } = call;
-        EventKind::Call(CallEvent { stage, call, key, attempt, state: CallState::Cancelled, ..CallEvent::default() })
-    });
-    let cancelled: Vec<_> = cancelled.collect();
-    job.engine.metrics.add(Counter::CallsCancelled, cancelled.len() as u64);
-    job.log.extend(cancelled);
-}
-
-fn prepare_folder(folder: &Path) -> Result<PathBuf, EngineError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    Ok(fs::canonicalize(folder)?)
-}
-
-/// Locks the folder. A lock may outlive its owner for a moment, in a child that is just being spawned: hence the second look.
-async fn lock_folder(folder: &Path) -> Result<File, EngineError> {
-    let path = folder.join("lock");
-    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
-    let mut looks = 0;
-    while rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        looks += 1;
-        if looks > 10 {
-            let mut pid = String::new();
-            let _unreadable = file.read_to_string(&mut pid);
-            let pid = if pid.is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-            return Err(EngineError::Locked { folder: folder.to_owned(), pid });
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())?;
-    Ok(file)
 }

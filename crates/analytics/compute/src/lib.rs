@@ -7,10 +7,12 @@
 mod calls;
 pub mod client;
 pub mod conformance;
+mod drive;
 mod engine;
 mod error;
 mod event;
 mod executor;
+mod folder;
 mod job;
 mod journal;
 mod log;
