@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use neardata_core::{ObjectUri, format_bytes, parse_duration};
@@ -16,7 +15,8 @@ struct Place {
 /// `neardata cache gc`: removes side-cars and results of calls that were written longer ago than `older_than`. Both can be made again.
 pub(crate) async fn gc(older_than: &str, outputs: &[String], dry_run: bool, as_json: bool) -> Result<(), CliError> {
     let settings = Settings::load(&[])?;
-    let mut limit = SystemTime::now() - parse_duration(older_than)?;
+    let age = parse_duration(older_than)?;
+    let mut limit = SystemTime::now() - age;
     let mut places = vec![Place { what: "indexes", prefix: settings.side_cars()?.root }];
     if platform_in_environment() {
         places.push(Place { what: "results of calls", prefix: "s3://neardata-results".parse()? });
@@ -29,7 +29,12 @@ pub(crate) async fn gc(older_than: &str, outputs: &[String], dry_run: bool, as_j
         places.push(Place { what: "results of calls", prefix: crate::settings::object_uri(text)?.join(".neardata") });
     }
     let stores = settings.stores()?;
-    tokio::task::block_in_place(|| places.iter().try_for_each(|place| sweep(&stores, place, limit, dry_run, as_json)))
+    tokio::task::block_in_place(|| {
+        places.iter().try_for_each(|place| sweep(&stores, place, limit, dry_run, as_json))?;
+        let removed =
+            neardata_variants::functions::remove_unused(age, dry_run).map_err(|error| CliError::io("node cache", &error))?;
+        say("references and aligner indexes of this node", "node", (removed.entries, removed.bytes), dry_run, as_json)
+    })
 }
 
 async fn oldest_running_job() -> Result<Option<f64>, CliError> {
@@ -42,23 +47,22 @@ fn sweep(stores: &Stores, place: &Place, limit: SystemTime, dry_run: bool, as_js
     let mut old: Vec<Listed> = stores.list(&place.prefix)?.into_iter().filter(|listed| listed.modified < limit).collect();
     // Records first: a record must never outlive what it points at.
     old.sort_by_key(|listed| !listed.uri.key().contains("/calls/") && !listed.uri.key().starts_with("calls/"));
-    let mut freed: BTreeMap<&str, u64> = BTreeMap::from([("objects", 0), ("bytes", 0)]);
+    let (mut objects, mut bytes) = (0, 0);
     for listed in &old {
         if !dry_run {
             stores.delete(&listed.uri)?;
         }
-        *freed.entry("objects").or_default() += 1;
-        *freed.entry("bytes").or_default() += listed.size;
+        objects += 1;
+        bytes += listed.size;
     }
+    say(place.what, &place.prefix.to_string(), (objects, bytes), dry_run, as_json)
+}
+
+fn say(what: &str, place: &str, (objects, bytes): (u64, u64), dry_run: bool, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        return output::json(&serde_json::json!({"v": 1, "prefix": place.prefix, "dry_run": dry_run, "removed": freed}));
+        let removed = serde_json::json!({"objects": objects, "bytes": bytes});
+        return output::json(&serde_json::json!({"v": 1, "what": what, "place": place, "dry_run": dry_run, "removed": removed}));
     }
     let verb = if dry_run { "would be removed" } else { "removed" };
-    output::line(format!(
-        "{} ({}): {} objects, {} {verb}",
-        place.what,
-        place.prefix,
-        freed["objects"],
-        format_bytes(freed["bytes"])
-    ))
+    output::line(format!("{what} ({place}): {objects} objects, {} {verb}", format_bytes(bytes)))
 }

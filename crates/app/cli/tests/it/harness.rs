@@ -119,7 +119,8 @@ impl Platform {
             let mut command = Command::new("rclone");
             command.args(arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
             command
-                .env("RCLONE_CONFIG", "/dev/null").env_remove("AWS_CA_BUNDLE")
+                .env("RCLONE_CONFIG", "/dev/null")
+                .env_remove("AWS_CA_BUNDLE")
                 .env("RCLONE_CONFIG_ND_TYPE", "s3")
                 .env("RCLONE_CONFIG_ND_PROVIDER", "Other");
             command.env("RCLONE_CONFIG_ND_ENV_AUTH", "true").env("RCLONE_CONFIG_ND_ENDPOINT", self.variable("AWS_ENDPOINT_URL"));

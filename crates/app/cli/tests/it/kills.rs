@@ -113,7 +113,12 @@ fn a_killed_worker_costs_its_own_calls_only() {
         assert!(retried >= 1, "nothing was tried again after a kill in {stage}");
         let calls_of = |stage: &str| job["calls"].as_array().unwrap().iter().filter(|call| call["stage"] == stage).count();
         assert_eq!(lines(&counter), calls_of("call"), "bcftools ran to its end more than once a call");
-        let vcf = succeed(std::process::Command::new("rclone").args(["cat", "nd:lab/out/calls.vcf.gz"]).envs(rclone(&platform)).env_remove("AWS_CA_BUNDLE"));
+        let vcf = succeed(
+            std::process::Command::new("rclone")
+                .args(["cat", "nd:lab/out/calls.vcf.gz"])
+                .envs(rclone(&platform))
+                .env_remove("AWS_CA_BUNDLE"),
+        );
         assert!(vcf == *expected(), "another result after a kill in {stage}");
     }
 }
@@ -156,7 +161,12 @@ fn a_killed_platform_resumes_and_repeats_nothing() {
     let regions = job["calls"].as_array().unwrap().iter().filter(|call| call["stage"] == "call").count();
     // A call whose tool had ended but whose record was not committed when the platform died is run again: with two workers, at most two.
     assert!(before >= 1 && lines(&counter) <= regions + 2, "{} of {regions} calls, {before} before the kill", lines(&counter));
-    let vcf = succeed(std::process::Command::new("rclone").args(["cat", "nd:lab/out/calls.vcf.gz"]).envs(rclone(&platform)).env_remove("AWS_CA_BUNDLE"));
+    let vcf = succeed(
+        std::process::Command::new("rclone")
+            .args(["cat", "nd:lab/out/calls.vcf.gz"])
+            .envs(rclone(&platform))
+            .env_remove("AWS_CA_BUNDLE"),
+    );
     assert!(vcf == *expected());
 }
 
