@@ -6,9 +6,11 @@ import asyncio
 import gzip
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,7 +251,17 @@ def test_cached_results_outlive_the_executor(home: Path) -> None:
     assert after[2][1] > before[1][1]
 
 
-def test_nothing_is_left_when_the_client_is_killed(tmp_path: Path) -> None:
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files of this test alone; short, as socket paths are."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="nd"))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_nothing_is_left_when_the_client_is_killed(temporary: Path, tmp_path: Path) -> None:
     program = tmp_path / "client.py"
     program.write_text(
         "import neardata, os, time\n"
@@ -266,6 +278,33 @@ def test_nothing_is_left_when_the_client_is_killed(tmp_path: Path) -> None:
         assert all(map(alive, pids))
         client.kill()
     assert eventually(lambda: not any(map(alive, pids)), 5), "engine and worker end with their parent"
+    assert len(list(temporary.iterdir())) == 1, "it could not clean up"
+    with neardata.Executor(workers=1) as executor:
+        assert executor.submit(abs, -1).result(WAIT) == 1
+        assert len(list(temporary.iterdir())) == 1, "the next one has done so"
+    assert list(temporary.iterdir()) == []
+
+
+def test_control_c_cancels_and_cleans_up(temporary: Path, tmp_path: Path) -> None:
+    program = tmp_path / "client.py"
+    program.write_text(
+        "import neardata, signal, time\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it\n"
+        "    with neardata.Executor(workers=1) as executor:\n"
+        "        futures = executor.map(time.sleep, [600] * 3)\n"
+        "        print(executor._engine.pid, flush=True)\n"
+        "        neardata.wait(futures)\n"
+    )
+    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        pid = int(client.stdout.readline())
+        time.sleep(0.2)
+        client.send_signal(signal.SIGINT)
+        _, errors = client.communicate(timeout=20)
+    assert errors.strip().endswith("KeyboardInterrupt")
+    assert not alive(pid)
+    assert list(temporary.iterdir()) == []
 
 
 def test_an_engine_that_dies_is_reported() -> None:

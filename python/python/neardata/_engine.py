@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import selectors
@@ -21,6 +22,8 @@ from ._service import PROTOCOL, Address
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 LOG_TAIL = 2000
+FOLDER_PREFIX = "neardata-sdk-"
+OWNER = "owner"
 
 
 def engine_command() -> list[str]:
@@ -47,7 +50,8 @@ class PrivateEngine:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="neardata-"))  # mode 0700
+        _remove_orphans()
+        self._folder, self._lock = _own_folder()
         self._log = self._folder / "engine.log"
         socket_path = self._folder / "api"
         self.address = Address("unix", "localhost", 0, str(socket_path))
@@ -100,6 +104,9 @@ class PrivateEngine:
         self._end()
         for folder in (str(self._folder), *self._read_once):
             shutil.rmtree(folder, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def read_result(self, path: str, job: str) -> bytes:
         """Read a result that was too large for an event, and remove it if nobody else will want it."""
@@ -145,6 +152,34 @@ class PrivateEngine:
         except OSError:
             return ""
         return f": {text}" if text else ""
+
+
+def _own_folder() -> tuple[Path, int]:
+    """Make a folder that only this user can enter, and hold its lock as long as this process lives."""
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    fresh = folder / "owner.fresh"
+    lock = os.open(fresh, os.O_CREAT | os.O_WRONLY, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    fresh.rename(folder / OWNER)  # from here on, who can take the lock knows that its owner is gone
+    return folder, lock
+
+
+def _remove_orphans() -> None:
+    """Remove the folders of engines whose clients were killed before they could."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*/{OWNER}"):
+        try:
+            if owner.stat().st_uid != os.getuid():
+                continue
+            lock = os.open(owner, os.O_WRONLY)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(owner.parent, ignore_errors=True)
+        except OSError:
+            pass  # its owner lives
+        finally:
+            os.close(lock)
 
 
 def _read_line(stream: IO[bytes] | None, timeout: float) -> bytes:
