@@ -74,8 +74,13 @@ def dataplug_peer(path):
     try:
         credentials = {"AccessKeyId": "bench", "SecretAccessKey": "bench"}
         config = {"endpoint_url": "http://127.0.0.1:5871", "region_name": "us-east-1", "credentials": credentials}
-        client = boto3.client("s3", endpoint_url=config["endpoint_url"], region_name="us-east-1",
-                              aws_access_key_id="bench", aws_secret_access_key="bench")
+        client = boto3.client(
+            "s3",
+            endpoint_url=config["endpoint_url"],
+            region_name="us-east-1",
+            aws_access_key_id="bench",
+            aws_secret_access_key="bench",
+        )
         for _ in range(60):
             try:
                 client.create_bucket(Bucket="reads")
@@ -87,8 +92,10 @@ def dataplug_peer(path):
         best = {}
         open_object = lambda: CloudObject.from_s3(FASTQGZip, "s3://reads/reads.fastq.gz", s3_config=config)
         best["index"], _, _ = measured(lambda: open_object().preprocess())
-        stored = [client.head_object(Bucket="reads.meta", Key=entry["Key"])["ContentLength"]
-                  for entry in client.list_objects_v2(Bucket="reads.meta")["Contents"]]
+        stored = [
+            client.head_object(Bucket="reads.meta", Key=entry["Key"])["ContentLength"]
+            for entry in client.list_objects_v2(Bucket="reads.meta")["Contents"]
+        ]
         best["side-car"] = sum(stored)
         for count in SLICES:
             reads = []
@@ -134,7 +141,10 @@ def main():
     size = path.stat().st_size
     systems = {"neardata": ours(binary, path, work)}
     exact = systems["neardata"].pop("crc") == {oracle(path)}
-    for name, peer in (("rapidgzip -P 1", lambda: rapidgzip_peer(path, work)), ("DataPlug + gztool", lambda: dataplug_peer(path))):
+    for name, peer in (
+        ("rapidgzip -P 1", lambda: rapidgzip_peer(path, work)),
+        ("DataPlug + gztool", lambda: dataplug_peer(path)),
+    ):
         try:
             with quiet(work / "peers.log"):
                 systems[name] = peer()
@@ -149,14 +159,23 @@ def main():
     for name, best in systems.items():
         fetched = [best.get(f"fetched {count}") for count in SLICES]
         if all(fetched):
-            print(f"{name:22}" + "bytes fetched: " + ", ".join(f"{bytes_ / size:.3f}x at {count}" for bytes_, count in zip(fetched, SLICES)))
+            print(
+                f"{name:22}"
+                + "bytes fetched: "
+                + ", ".join(f"{bytes_ / size:.3f}x at {count}" for bytes_, count in zip(fetched, SLICES))
+            )
     bars = {"index": 0.9, **{count: 1.6 for count in SLICES}}
     fetch_bars = dict(zip(SLICES, (1.05, 1.15, 1.5)))
     # The bars are for 2,000,000 reads; other sizes are held to the same per byte.
     scale = size / 156_223_404 if re.search(r"reads-\d+", path.name) else 1
     missed = [f"{key}: {base[key]:.2f} s" for key, bar in bars.items() if base[key] > bar * max(scale, 0.2)]
-    missed += [f"fetched at {count}" for count, bar in fetch_bars.items() if base[f"fetched {count}"] > bar * size and scale > 0.5]
-    print("every slice count gives the oracle's bytes" if exact else "WRONG BYTES", "; missed bars: " + ", ".join(missed) if missed else "; all bars met")
+    missed += [
+        f"fetched at {count}" for count, bar in fetch_bars.items() if base[f"fetched {count}"] > bar * size and scale > 0.5
+    ]
+    print(
+        "every slice count gives the oracle's bytes" if exact else "WRONG BYTES",
+        "; missed bars: " + ", ".join(missed) if missed else "; all bars met",
+    )
     sys.exit(0 if exact and not missed else 1)
 
 

@@ -62,15 +62,7 @@ class PrivateEngine:
         self._read_once: set[str] = set()
         self._process = self._start([*command, "--results", results])
         try:
-            try:
-                self._await_ready()
-            except ServiceUnavailableError:
-                if "'--results'" not in self._log_tail():
-                    raise
-                # An engine that keeps all results in its own folder.
-                self._end()
-                self._process = self._start(command)
-                self._await_ready()
+            self._await_ready()
         except BaseException:
             self.stop()
             raise

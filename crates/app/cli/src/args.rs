@@ -289,4 +289,7 @@ pub(crate) struct EngineArgs {
     /// Workers.
     #[arg(long)]
     pub(crate) workers: Option<String>,
+    /// Where results of calls go; in the folder if absent.
+    #[arg(long)]
+    pub(crate) results: Option<String>,
 }

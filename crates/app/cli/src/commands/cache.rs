@@ -18,6 +18,8 @@ pub(crate) async fn gc(older_than: &str, outputs: &[String], dry_run: bool, as_j
     let age = parse_duration(older_than)?;
     let mut limit = SystemTime::now() - age;
     let mut places = vec![Place { what: "indexes", prefix: settings.side_cars()?.root }];
+    let of_the_sdk = settings.cache_folder().join("python-results");
+    places.push(Place { what: "cached Python calls", prefix: ObjectUri::from_path(of_the_sdk) });
     if platform_in_environment() {
         places.push(Place { what: "results of calls", prefix: "s3://neardata-results".parse()? });
         // A running job still reads what its finished calls published.

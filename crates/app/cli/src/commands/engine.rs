@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::EngineArgs;
 use crate::commands::{private, told_to_stop, worker};
-use crate::settings::Settings;
+use crate::settings::{Settings, object_uri};
 use crate::{CliError, output};
 
 pub(crate) async fn run(args: &EngineArgs, self_command: Vec<OsString>) -> Result<(), CliError> {
@@ -18,7 +18,10 @@ pub(crate) async fn run(args: &EngineArgs, self_command: Vec<OsString>) -> Resul
     let settings = Settings::load(&flags)?;
     let options = EngineOptions {
         folder: args.folder.clone(),
-        results: ObjectUri::from_path(args.folder.join("results")),
+        results: match &args.results {
+            Some(text) => object_uri(text)?,
+            None => ObjectUri::from_path(args.folder.join("results")),
+        },
         stores: settings.stores()?,
         side_cars: settings.side_cars()?,
         workers: settings.workers()?,

@@ -44,7 +44,9 @@ fn a_detached_job_is_listed_shown_and_reported() {
 #[test]
 fn a_cancelled_job_stops_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let platform = Platform::start_with(folder.path(), |up| drop(up.env("NEARDATA_TEST_LINGER_MS", "3000")));
+    let platform = Platform::start_with(folder.path(), |up| {
+        up.env("NEARDATA_TEST_LINGER_MS", "3000");
+    });
     let job = submit(&platform);
     std::thread::sleep(std::time::Duration::from_millis(500));
     let started = std::time::Instant::now();

@@ -139,7 +139,9 @@ fn a_killed_platform_resumes_and_repeats_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (bin, counter) = slow_bcftools(folder.path());
     let path = path_with(&bin);
-    let mut platform = Platform::start_with(folder.path(), |up| drop(up.env("PATH", &path)));
+    let mut platform = Platform::start_with(folder.path(), |up| {
+        up.env("PATH", &path);
+    });
     let mut run = platform_run(&platform, &bin);
     wait_for_lines(&counter, 1);
     platform.signal("KILL");
@@ -148,7 +150,9 @@ fn a_killed_platform_resumes_and_repeats_nothing() {
     let _client = (run.kill(), run.wait());
     drop(platform);
 
-    let platform = Platform::start_with(folder.path(), |up| drop(up.env("PATH", &path)));
+    let platform = Platform::start_with(folder.path(), |up| {
+        up.env("PATH", &path);
+    });
     let started = Instant::now();
     let job = loop {
         if let Some(job) = job(&platform).filter(|job| job["state"] != "running") {

@@ -1,6 +1,9 @@
 //! One conformance suite, run against every backend that needs no outside service. The hub's own tests and `make test` run the
 //! same verbs over HTTP against the S3 endpoint.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
 use std::io::Write;
 
 use neardata_core::{ByteRange, ObjectUri, Pin, ReadError};
