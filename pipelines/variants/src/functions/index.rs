@@ -10,7 +10,7 @@ use neardata_core::{ObjectRef, canonical};
 use neardata_functions::{CallContext, CallError};
 use serde::{Deserialize, Serialize};
 
-use super::{Stage, Tool, node};
+use super::{Stage, Tool, cache, node};
 use crate::Aligner;
 use crate::alignment::rammap;
 use crate::output::binning::LONGEST_CONTIG;
@@ -173,9 +173,8 @@ fn build_index(call: &CallContext, arguments: &ReferenceArguments, fasta: &Path)
             call.child(command, "bwa index").run().map(drop)
         }
     })?;
-    for entry in fs::read_dir(&folder)? {
-        let entry = entry?;
-        call.publish_file(&format!("index/{}", entry.file_name().to_string_lossy()), &entry.path())?;
+    for name in cache::files(&folder)?.keys() {
+        call.publish_file(&format!("index/{name}"), &folder.join(name))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The functions of the stages, each a native function of the registry.
 
 mod align;
+mod cache;
 mod call;
 mod index;
 mod insert;
@@ -14,13 +15,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use align::{Align, AlignArguments, AlignResult};
+pub use cache::{Removed, remove_unused};
 pub use call::{Call, CallArguments, CallResult};
 pub use index::{
     IndexReads, IndexReadsArguments, IndexReadsResult, PrepareReference, ReferenceArguments, ReferenceFiles, ReferenceResult,
 };
 pub use insert::{InsertSize, InsertSizeArguments, InsertSizeResult};
 pub use merge::{MergeAlignments, MergeAlignmentsArguments, MergeResult, MergeVariants, MergeVariantsArguments};
-pub use node::{Removed, remove_unused};
 pub(crate) use parts::ObjectReader;
 pub use parts::{object_slice, run_slice};
 pub use tools::{Tool, tools_needed};

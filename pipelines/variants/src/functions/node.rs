@@ -1,15 +1,14 @@
-//! What a node keeps for all its processes: files that many calls need, made once, addressed by what they are made of.
+//! What calls take from the node they run on: the reference as tools read it, the aligner's index.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use neardata_core::{ByteRange, ObjectRef, canonical};
 use neardata_functions::{CallContext, CallError};
-use serde::Serialize;
 
 use super::ReferenceFiles;
+use super::cache::cached;
 use super::parts::{Digesting, ObjectReader};
 use crate::reference::{self, Contigs, Normalised};
 
@@ -22,79 +21,6 @@ pub(super) struct LocalReference {
     pub(super) fai: PathBuf,
     /// Digest of the original's bytes.
     pub(super) sha256: String,
-}
-
-/// The folder of `kind` files made of `identity`, made by `make` in a folder of its own if it is not there yet. Other processes wait.
-fn cached<K: Serialize>(
-    kind: &str,
-    identity: &K,
-    make: impl FnOnce(&Path) -> Result<(), CallError>,
-) -> Result<PathBuf, CallError> {
-    let root = root();
-    let name = format!("{kind}-{}", &canonical::digest(identity)[..32]);
-    let folder = root.join(&name);
-    if folder.is_dir() {
-        // Says when it was used last, for `remove_unused`; a cache that cannot be written still can be read.
-        let _read_only = File::open(&folder).and_then(|handle| handle.set_modified(SystemTime::now()));
-        return Ok(folder);
-    }
-    let place = |error: io::Error| {
-        let text = format!("{}: {error}; set NEARDATA_CACHE to a folder that can be written", root.display());
-        CallError::from(io::Error::new(error.kind(), text))
-    };
-    fs::create_dir_all(&root).map_err(place)?;
-    let lock = File::create(root.join(format!("{name}.lock"))).map_err(place)?;
-    lock.lock().map_err(place)?;
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let fresh = tempfile::Builder::new().prefix(&format!("{name}.")).tempdir_in(&root).map_err(place)?;
-    make(fresh.path())?;
-    fs::rename(fresh.keep(), &folder).map_err(place)?;
-    Ok(folder)
-}
-
-/// What [`remove_unused`] removed, or would have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Removed {
-    /// Folders.
-    pub entries: u64,
-    /// Bytes in them.
-    pub bytes: u64,
-}
-
-/// Removes references and aligner indexes of this node that no call has used for so long; they are made again when needed.
-pub fn remove_unused(unused_for: Duration, dry_run: bool) -> io::Result<Removed> {
-    let root = root();
-    let mut removed = Removed::default();
-    let entries = match fs::read_dir(&root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(removed),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let data = entry.metadata()?;
-        if !data.is_dir() || data.modified()?.elapsed().unwrap_or_default() < unused_for {
-            continue;
-        }
-        for file in fs::read_dir(entry.path())? {
-            removed.bytes += file?.metadata()?.len();
-        }
-        removed.entries += 1;
-        if !dry_run {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(removed)
-}
-
-fn root() -> PathBuf {
-    let of_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = of_env("NEARDATA_CACHE")
-        .or_else(|| Some(of_env("XDG_CACHE_HOME")?.join("neardata")))
-        .or_else(|| Some(of_env("HOME")?.join(".cache/neardata")))
-        .unwrap_or_else(|| std::env::temp_dir().join("neardata"));
-    cache.join("node")
 }
 
 /// The reference as tools read it, made of the original object once per node.
