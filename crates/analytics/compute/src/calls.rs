@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use neardata_core::{AttemptId, CallKey, ObjectUri};
+use neardata_core::{AttemptId, CallKey, ObjectRef, ObjectUri, Pin};
 use neardata_functions::{CallError, CallRecord, CallSpec, Cause, FunctionSpec};
 use neardata_store::{PutOutcome, StoreError, Stores};
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -129,11 +129,11 @@ impl Call {
         }
     }
 
-    /// The call's record, if it is committed.
+    /// The call's record, if it is committed and its outputs are there.
     async fn committed(&self) -> Result<Option<CallRecord>, CallError> {
         let address = CallRecord::address(&self.job.results, &self.key);
         let stores = self.job.engine.stores.clone();
-        blocking(move || read_record(&stores, &address)).await
+        blocking(move || usable_record(&stores, &address)).await
     }
 
     fn shared_group(&self) -> Result<Option<String>, CallError> {
@@ -249,6 +249,44 @@ pub(crate) fn read_record(stores: &Stores, address: &ObjectUri) -> Result<Option
         return Err(damaged(&format!("version {} is newer than this program understands", record.v)));
     }
     Ok(Some(record))
+}
+
+/// The record at `address` if everything it names can still be read. One whose outputs were removed or changed would fail every call
+/// that needs them, each time again: it is removed, so that its call runs again.
+pub(crate) fn usable_record(stores: &Stores, address: &ObjectUri) -> Result<Option<CallRecord>, CallError> {
+    let Some(record) = read_record(stores, address)? else { return Ok(None) };
+    let mut lost = None;
+    for output in record.outputs.values() {
+        if !is_there(stores, output)? {
+            lost = Some(output);
+            break;
+        }
+    }
+    let Some(lost) = lost else { return Ok(Some(record)) };
+    // Another engine may have noticed too, and committed the call anew meanwhile.
+    match read_record(stores, address)? {
+        Some(now) if now.attempt != record.attempt => return Ok(Some(now)),
+        _ => {}
+    }
+    tracing::warn!(record = %address, output = %lost.uri, "an output of a finished call is gone or changed; the call runs again");
+    stores.delete(address)?;
+    Ok(None)
+}
+
+/// Whether an object is the version that a record names, as far as opening it would tell.
+fn is_there(stores: &Stores, object: &ObjectRef) -> Result<bool, StoreError> {
+    let now = match stores.head(&object.uri) {
+        Ok(now) => now,
+        Err(StoreError::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let changed = match (&object.pin, &now.pin) {
+        (Pin::Etag(then), Pin::Etag(now)) => then != now,
+        // Only a file's time is compared on opening.
+        (Pin::WeakMtime(then), Pin::WeakMtime(now)) => object.uri.path().is_some() && then != now,
+        _ => false,
+    };
+    Ok(now.size == object.size && !changed)
 }
 
 /// Runs blocking store work beside the engine.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{Decoded, serve};
-use crate::calls::{blocking, read_record};
+use crate::calls::{blocking, read_record, usable_record};
 use crate::engine::Shared;
 use crate::event::{CallEvent, CallState, EventKind, Failure, JobError, JobState};
 use crate::log::{JobLog, OutputLog};
@@ -271,7 +271,8 @@ impl PythonJob {
         let Some(digests) = self.request.options.cached.clone() else { return };
         let (stores, results) = (self.engine.stores.clone(), self.results.clone());
         let looked = blocking(move || {
-            let look = |digest: &String| read_record(&stores, &CallRecord::address(&results, &cached_key(digest))).ok().flatten();
+            let look =
+                |digest: &String| usable_record(&stores, &CallRecord::address(&results, &cached_key(digest))).ok().flatten();
             Ok(digests.iter().map(look).collect::<Vec<_>>())
         });
         let Ok(records) = looked.await else { return };

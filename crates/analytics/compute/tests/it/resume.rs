@@ -108,3 +108,32 @@ async fn a_folder_has_one_engine_and_a_stopped_job_waits_there() {
     assert_eq!(second.resume_unfinished().await.unwrap(), std::slice::from_ref(&id));
     results(&second.wait(&id).await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_call_whose_output_is_gone_or_changed_runs_again() {
+    let folder = tempdir().unwrap();
+    let engine = engine(folder.path(), 2).await;
+    let count = folder.path().join("count");
+    let probe = ProbeArguments { count: Some(count.clone()), publish: Some("n".into()), ..ProbeArguments::default() };
+    let arguments = ProbesArguments { probes: probes(4, probe), ..ProbesArguments::default() };
+    results(&run(&engine, arguments.clone()).await);
+    assert_eq!(runs(&count), [(0, 1), (1, 1), (2, 1), (3, 1)].into());
+
+    let data = folder.path().join("results/data");
+    let output = |wanted: &str| {
+        let attempts = std::fs::read_dir(&data).unwrap().flat_map(|key| std::fs::read_dir(key.unwrap().path()).unwrap());
+        let outputs = attempts.map(|attempt| attempt.unwrap().path().join("n"));
+        outputs.into_iter().find(|path| std::fs::read_to_string(path).is_ok_and(|text| text == wanted)).unwrap()
+    };
+    std::fs::remove_file(output("1")).unwrap();
+    std::fs::write(output("2"), "cut and grown").unwrap();
+    results(&run(&engine, arguments.clone()).await);
+    assert_eq!(runs(&count), [(0, 1), (1, 2), (2, 2), (3, 1)].into());
+    // What was lost is there again, once, and is reused.
+    for n in ["0", "1", "2", "3"] {
+        output(n);
+    }
+    assert_eq!(files_below(&data), 4);
+    results(&run(&engine, arguments).await);
+    assert_eq!(runs(&count).values().sum::<usize>(), 6);
+}
