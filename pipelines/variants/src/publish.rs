@@ -1,7 +1,7 @@
 //! The end of a run: results appear under the output prefix, the manifest last, so that whoever sees it sees everything.
 
 use bytes::Bytes;
-use neardata_core::{ByteRange, JobId, ObjectRef};
+use neardata_core::{ByteRange, JobId, ObjectRef, ObjectUri};
 use neardata_functions::{CallError, CallRecord};
 use neardata_store::{StoreError, Stores};
 use serde_json::{Value, json};
@@ -13,6 +13,9 @@ use crate::manifest::{Manifest, OutputNote, RunFacts};
 use crate::reference::Contigs;
 use crate::regions::Region;
 use crate::{VariantsArguments, coverage, report};
+
+/// What stage `merge` may give, besides which there are only the report and the manifest.
+const FILES: [&str; 4] = ["alignments.bam", "alignments.bam.bai", "calls.vcf.gz", "calls.vcf.gz.tbi"];
 
 /// What stage `merge` gave.
 pub(crate) struct Merged {
@@ -32,13 +35,15 @@ pub(crate) fn publish(
 ) -> Result<Value, CallError> {
     let output = &arguments.output;
     // From here on the old results, if any, are being replaced: they must not be taken for whole.
-    match stores.delete(&output.join("manifest.json")) {
-        Ok(()) | Err(StoreError::NotFound { .. }) => {}
-        Err(error) => return Err(error.into()),
+    remove(stores, output, "manifest.json")?;
+    let results = || [Some(&merged.variants), merged.alignments.as_ref()].into_iter().flatten();
+    // An older run's alignments beside this run's variants would be taken for this run's.
+    for name in FILES.into_iter().filter(|name| results().all(|(record, _)| record.output(name).is_none())) {
+        remove(stores, output, name)?;
     }
     let mut outputs = Vec::new();
-    for (record, result) in [Some(&merged.variants), merged.alignments.as_ref()].into_iter().flatten() {
-        for name in ["alignments.bam", "alignments.bam.bai", "calls.vcf.gz", "calls.vcf.gz.tbi"] {
+    for (record, result) in results() {
+        for name in FILES {
             let Some(object) = record.output(name) else { continue };
             copy(stores, object, output, name)?;
             let is_index = name.ends_with("i") && !name.ends_with(".bam");
@@ -62,7 +67,14 @@ pub(crate) fn publish(
     Ok(summary(&manifest))
 }
 
-fn copy(stores: &Stores, object: &ObjectRef, output: &neardata_core::ObjectUri, name: &str) -> Result<(), CallError> {
+fn remove(stores: &Stores, output: &ObjectUri, name: &str) -> Result<(), StoreError> {
+    match stores.delete(&output.join(name)) {
+        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn copy(stores: &Stores, object: &ObjectRef, output: &ObjectUri, name: &str) -> Result<(), CallError> {
     let reader = stores.open(object)?;
     let mut upload = stores.upload(&output.join(name))?;
     for piece in reader.stream(ByteRange::new(0, object.size)) {

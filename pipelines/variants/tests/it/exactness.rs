@@ -165,7 +165,15 @@ fn targets_limit_what_is_called_and_a_manifest_runs_again() {
     fs::File::create(genome.path("targets.bed")).unwrap().write_all(b"chrom\t10000\t30000\nplasmid\t0\t9000\n").unwrap();
     let (folder, mut arguments) = genome.arguments("targets");
     arguments.targets = Some(genome.uri("targets.bed"));
+    // An earlier run to the same output kept its alignments.
+    arguments.keep_alignments = true;
     must_succeed(&folder, &arguments);
+    assert!(folder.join("out/alignments.bam").exists());
+    arguments.keep_alignments = false;
+    must_succeed(&folder, &arguments);
+    let mut names: Vec<_> = fs::read_dir(folder.join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["calls.vcf.gz", "calls.vcf.gz.tbi", "manifest.json", "report.html"]);
     let (whole_folder, whole) = genome.arguments("whole");
     must_succeed(&whole_folder, &whole);
     let inside = |line: &&str| {
