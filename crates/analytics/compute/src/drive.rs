@@ -9,13 +9,20 @@ use futures::FutureExt;
 use neardata_functions::Cause;
 use serde_json::Value;
 
+use crate::claims::Claim;
 use crate::event::{CallEvent, CallState, EventKind, JobError, JobState};
 use crate::metrics::Counter;
 use crate::running::RunningJob;
 use crate::{Job, Pipeline, PipelineError, calls};
 
 /// Runs a job's driver to its end, then tidies up.
-pub(crate) async fn drive(job: Arc<RunningJob>, pipeline: Arc<dyn Pipeline>, arguments: Value, deadline: Option<Duration>) {
+pub(crate) async fn drive(
+    job: Arc<RunningJob>,
+    pipeline: Arc<dyn Pipeline>,
+    arguments: Value,
+    deadline: Option<Duration>,
+    claim: Claim,
+) {
     job.log.push(EventKind::Job { state: JobState::Running, result: None, error: None });
     let handle = Job::new(job.clone());
     let driver = AssertUnwindSafe(async move { pipeline.run(handle, arguments).await }).catch_unwind();
@@ -45,6 +52,8 @@ pub(crate) async fn drive(job: Arc<RunningJob>, pipeline: Arc<dyn Pipeline>, arg
         Err(_) => (JobState::Failed, Counter::JobsFailed),
     };
     job.engine.metrics.add(counter, 1);
+    // Before the end is told: whoever waited for it may submit the next at once.
+    drop(claim);
     let (result, error) = match outcome {
         Ok(result) => (Some(result), None),
         Err(PipelineError { cause, message }) => (None, Some(JobError { cause, message })),

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::claims::{Claim, Claims};
 use crate::event::{Event, EventKind, JobError, JobState};
 use crate::executor::Executor;
 use crate::executor::local::{LocalExecutor, LocalOptions};
@@ -93,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) journal: Journal,
     pipelines: Vec<Arc<dyn Pipeline>>,
+    claims: Claims,
     live: Mutex<Live>,
     lock: Mutex<Option<File>>,
 }
@@ -156,13 +158,15 @@ impl Engine {
             metrics: Metrics::default(),
             journal,
             pipelines: options.pipelines,
+            claims: Claims::default(),
             live: Mutex::default(),
             lock: Mutex::new(Some(lock)),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Submits a job; it is stored when this returns, and runs.
+    /// Submits a job; it is stored when this returns, and runs. Refused while another job runs whose argument `output`, if it has one,
+    /// is the same: see [`Pipeline`].
     pub async fn submit(&self, request: JobRequest) -> Result<JobId, EngineError> {
         if let Some(job) = request.resume {
             return self.resume(&job).await;
@@ -177,11 +181,12 @@ impl Engine {
             finished: None,
             results: request.results.clone().unwrap_or_else(|| self.shared.results.clone()),
         };
+        let claim = self.shared.claims.claim(&summary.id, &request.arguments)?;
         let as_stored = serde_json::to_value(&request).map_err(|error| EngineError::Request(error.to_string()))?;
         let row = JobRow { summary, request: as_stored };
         self.shared.journal.insert(row.clone()).await?;
         self.shared.metrics.add(Counter::JobsSubmitted, 1);
-        self.launch(row, request, pipeline, Vec::new())
+        self.launch(row, request, pipeline, claim, Vec::new())
     }
 
     /// Goes on with all jobs that an earlier engine in this folder did not finish.
@@ -198,7 +203,11 @@ impl Engine {
                 log.finish(JobState::Failed, None, Some(JobError { cause: Cause::Lost, message })).await;
                 continue;
             }
-            resumed.push(self.resume(&id).await?);
+            match self.resume(&id).await {
+                // Another one with the same output goes first; this one can be resumed after it.
+                Err(EngineError::Request(reason)) => tracing::warn!(job = %id, reason, "the job is not resumed"),
+                id => resumed.push(id?),
+            }
         }
         Ok(resumed)
     }
@@ -215,10 +224,11 @@ impl Engine {
         let request: JobRequest =
             serde_json::from_value(row.request.clone()).map_err(|error| refuse(&format!("its request is damaged: {error}")))?;
         let pipeline = self.shared.pipeline(&request.pipeline)?;
+        let claim = self.shared.claims.claim(id, &request.arguments)?;
         let mut events = self.stored_events(id).await?;
         events.retain(|event| !matches!(event.kind, EventKind::Job { .. }));
         self.shared.journal.reopen(id);
-        self.launch(row, request, pipeline, events)
+        self.launch(row, request, pipeline, claim, events)
     }
 
     fn launch(
@@ -226,6 +236,7 @@ impl Engine {
         mut row: JobRow,
         request: JobRequest,
         pipeline: Arc<dyn Pipeline>,
+        claim: Claim,
         earlier: Vec<Event>,
     ) -> Result<JobId, EngineError> {
         row.summary.state = JobState::Running;
@@ -249,7 +260,8 @@ impl Engine {
         if live.stopping {
             return Err(EngineError::Stopped);
         }
-        let task = tokio::spawn(drive::drive(running.clone(), pipeline, request.arguments, request.deadline)).abort_handle();
+        let driving = drive::drive(running.clone(), pipeline, request.arguments, request.deadline, claim);
+        let task = tokio::spawn(driving).abort_handle();
         live.jobs.insert(id.clone(), LiveJob { row, log, work: Work::Pipeline(running), task });
         Ok(id)
     }

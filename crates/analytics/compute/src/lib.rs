@@ -5,6 +5,7 @@
 //! each result once. `docs/design/engine.md` tells why it is built this way.
 
 mod calls;
+mod claims;
 pub mod client;
 pub mod conformance;
 mod drive;

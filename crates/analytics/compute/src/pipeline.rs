@@ -15,7 +15,8 @@ use crate::Job;
 /// What turns a request into calls: ordinary asynchronous code that runs inside the engine.
 ///
 /// It may be run again from the start at any time; calls whose record is committed return at once, so it must ask for the same calls
-/// for the same arguments. It is dropped when the job is cancelled or the engine stops.
+/// for the same arguments. If it publishes below a prefix it takes that as its argument `output`: no two jobs with the same `output` run
+/// at once in one engine. It is dropped when the job is cancelled or the engine stops.
 pub trait Pipeline: Send + Sync {
     /// Its name, as in `neardata run NAME`.
     fn name(&self) -> &'static str;
