@@ -30,6 +30,8 @@ const SPOOL_MEMORY: usize = 16 << 20;
 const COMPRESSED_PER_WINDOW: u64 = 42;
 /// libdeflate's level for windows (`fastest()` is 0, which stores).
 const WINDOW_LEVEL: i32 = 1;
+/// So much more is decoded at most to tell whether a record that makes no sense is the fault of damaged gzip.
+const BLAME_LIMIT: usize = 64 << 20;
 /// Progress is told every so many bytes.
 const TELL_EVERY: u64 = 4 << 20;
 
@@ -143,7 +145,9 @@ fn gzip_pass<'a>(mut builder: Builder<'a>) -> Result<Builder<'a>, FormatError> {
         if step.ended {
             return Ok(builder);
         }
-        builder.data(&buffer[..step.produced])?;
+        if let Err(error) = builder.data(&buffer[..step.produced]) {
+            return Err(blame(&mut decoder, &mut buffer, error));
+        }
         match step.boundary {
             Boundary::Member { bit } if builder.wants_point() => builder.point(bit, Restart::Fresh),
             Boundary::Block { bit } if builder.wants_point() => {
@@ -158,6 +162,42 @@ fn gzip_pass<'a>(mut builder: Builder<'a>) -> Result<Builder<'a>, FormatError> {
             _ => {}
         }
         builder.tell(decoder.offset());
+    }
+}
+
+/// Whose fault a record is that makes no sense: its content is trusted only once the checksum of its gzip member fits, which stands at
+/// the member's end.
+fn blame(decoder: &mut GzipDecoder<'_>, buffer: &mut [u8], error: FormatError) -> FormatError {
+    let noticed_at = decoder.offset();
+    let mut left = BLAME_LIMIT;
+    loop {
+        match decoder.step(buffer, Stop::Full) {
+            Ok(step) if step.ended || step.boundary != Boundary::None => return error,
+            Ok(step) if step.produced >= left => return or_damaged(error),
+            Ok(step) => left -= step.produced,
+            Err(FormatError::Corrupt { name, reason, .. }) => {
+                let reason = match error {
+                    FormatError::Malformed { line, .. } => {
+                        format!("{reason}; before that its records make no sense at line {line}")
+                    }
+                    _ => reason,
+                };
+                return FormatError::Corrupt { name, offset: noticed_at, reason };
+            }
+            Err(truncated @ FormatError::Truncated { .. }) => return truncated,
+            Err(_) => return error,
+        }
+    }
+}
+
+/// The same error for when the end of the gzip member is too far away to know better.
+fn or_damaged(error: FormatError) -> FormatError {
+    match error {
+        FormatError::Malformed { name, format, line, reason } => {
+            let reason = format!("{reason}; or the gzip is damaged before that line: check it with `gzip -t` first");
+            FormatError::Malformed { name, format, line, reason }
+        }
+        other => other,
     }
 }
 

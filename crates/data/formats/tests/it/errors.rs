@@ -66,6 +66,40 @@ fn damaged_gzip() {
 }
 
 #[test]
+fn records_that_damaged_gzip_spoiled_are_not_blamed() {
+    let bench = bench("records_that_damaged_gzip_spoiled_are_not_blamed");
+    let content = fastq(20_000, 7);
+    // Stored blocks: what is flipped is content and nothing but the checksum tells.
+    let stored = gzip(&content, 0);
+    let middle = stored.len() / 2;
+    let place = middle + first_of(b"\n+\n", &stored[middle..]) + 1;
+    let mut flipped = stored;
+    flipped[place] ^= 0x20;
+    let error = bench.refuses("stored.fastq.gz", flipped);
+    says(&error, &["corrupt gzip near byte", "checksum", "make no sense at line", "gzip -t", "copy it again"]);
+    let near: usize = error.split("near byte ").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();
+    assert!((place..place + 200_000).contains(&near), "{place}: {error}");
+    // Any bit of a compressed member.
+    let whole = gzip(&content, 6);
+    for place in (20..whole.len() - 8).step_by(whole.len() / 60) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1 << (place % 8);
+        let error = bench.refuses("flipped.fastq.gz", flipped);
+        assert!(error.contains("corrupt gzip") || error.contains("truncated gzip"), "{place}: {error}");
+    }
+    // Sound gzip: the record is to blame; and where the member's end is far away, either may be.
+    let mut far = b"@x\nACG\n+\nII\n".to_vec();
+    says(&bench.refuses("sound.fastq.gz", gzip(&far, 6)), &["malformed FASTQ at line 4"]);
+    far.extend(b"@r\nACGTACGT\n+\nIIIIIIII\n".repeat((70 << 20) / 24));
+    says(&bench.refuses("far.fastq.gz", gzip(&far, 1)), &["malformed FASTQ at line 4", "gzip -t"]);
+}
+
+/// Where `wanted` begins first.
+fn first_of(wanted: &[u8], bytes: &[u8]) -> usize {
+    bytes.windows(wanted.len()).position(|window| window == wanted).unwrap()
+}
+
+#[test]
 fn damaged_bgzf() {
     let bench = bench("damaged_bgzf");
     let whole = bgzf(&fastq(2000, 1), true);
