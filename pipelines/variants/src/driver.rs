@@ -72,7 +72,7 @@ impl Run {
         }
         let wanted = arguments.clone();
         let tools = job.blocking(move || tools_needed(&wanted)).await?;
-        let facts = std::sync::Mutex::new(RunFacts::new(&arguments, &tools));
+        let facts = std::sync::Mutex::new(RunFacts::new(&tools));
         Ok(Self { job, arguments, tools, facts })
     }
 

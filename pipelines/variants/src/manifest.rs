@@ -28,15 +28,8 @@ pub(crate) struct RunFacts {
 }
 
 impl RunFacts {
-    pub(crate) fn new(arguments: &VariantsArguments, tools: &[Tool]) -> Self {
-        let mut tools = tools.to_vec();
-        if arguments.aligner == crate::Aligner::Rammap {
-            tools.insert(
-                0,
-                Tool { name: "rammap".into(), version: crate::alignment::rammap::VERSION.into(), sha256: String::new() },
-            );
-        }
-        Self { tools, ..Self::default() }
+    pub(crate) fn new(tools: &[Tool]) -> Self {
+        Self { tools: tools.to_vec(), ..Self::default() }
     }
 }
 

@@ -61,7 +61,7 @@ pub fn changed_tools(manifest: &Manifest) -> Result<Vec<String>, CallError> {
     let here = tools_needed(&manifest.arguments)?;
     let changed = manifest.tools.iter().filter_map(|before| {
         let now = here.iter().find(|tool| tool.name == before.name)?;
-        (now.sha256 != before.sha256).then(|| format!("{} was {} and is {}", before.name, before.version, now.version))
+        (now != before).then(|| format!("{} was {} and is {}", before.name, before.version, now.version))
     });
     Ok(changed.collect())
 }

@@ -33,7 +33,7 @@ pub struct AlignArguments {
     pub reference: ReferenceFiles,
     /// The aligner.
     pub aligner: Aligner,
-    /// The aligner, if it is a program.
+    /// The aligner by version and digest.
     pub tool: Option<Tool>,
     /// One object of the slice holds pairs.
     pub interleaved: bool,

@@ -83,7 +83,7 @@ pub struct ReferenceArguments {
     pub source: ObjectRef,
     /// For which aligner.
     pub aligner: Aligner,
-    /// The aligner, if it is a program.
+    /// The aligner by version and digest.
     pub tool: Option<Tool>,
 }
 

@@ -7,20 +7,26 @@ use neardata_functions::{CallError, Cause};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Aligner, Caller, VariantsArguments};
+use crate::alignment::rammap;
+use crate::{Aligner, VariantsArguments};
 
-/// A program on this machine. Its digest is part of the address of every call that runs it.
+/// A program on this machine, or an aligner in this one. It is part of the address of every call that runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its name.
     pub name: String,
     /// What it says its version is.
     pub version: String,
-    /// SHA-256 of the program file, in hex.
+    /// SHA-256 of the program file, in hex; empty for what is part of this program.
     pub sha256: String,
 }
 
 impl Tool {
+    /// The aligner in this program: another version may align otherwise, so calls are addressed by it too.
+    pub fn rammap() -> Self {
+        Self { name: Aligner::Rammap.name().to_owned(), version: rammap::VERSION.to_owned(), sha256: String::new() }
+    }
+
     /// The program of this name on PATH; all Debian packages of these tools are named like them.
     pub fn find(name: &str) -> Result<Self, CallError> {
         let path = which(name).ok_or_else(|| {
@@ -51,16 +57,29 @@ fn version(name: &str) -> String {
     text.split_whitespace().find(is_version).map_or("unknown", |word| word.trim_start_matches('v')).to_owned()
 }
 
-/// Every program these arguments need, or an error that says how to install the first one missing.
+/// Every tool these arguments need, or an error that says how to install the first program missing.
 pub fn tools_needed(arguments: &VariantsArguments) -> Result<Vec<Tool>, CallError> {
     let aligner = match arguments.aligner {
-        Aligner::Rammap => None,
-        Aligner::Minimap2 => Some("minimap2"),
-        Aligner::Bwa => Some("bwa"),
+        Aligner::Rammap => Tool::rammap(),
+        Aligner::Minimap2 | Aligner::Bwa => Tool::find(arguments.aligner.name())?,
     };
-    let caller = match arguments.caller {
-        Caller::Bcftools => "bcftools",
-        Caller::Freebayes => "freebayes",
-    };
-    aligner.into_iter().chain([caller]).map(Tool::find).collect()
+    Ok(vec![aligner, Tool::find(arguments.caller.name())?])
+}
+
+#[cfg(test)]
+mod tests {
+    use neardata_core::ObjectUri;
+
+    use super::*;
+
+    #[test]
+    fn rammap_is_among_the_tools_with_the_version_that_is_built_in() {
+        let uri = |path: &str| ObjectUri::from_path(path);
+        let arguments = VariantsArguments::new(vec![uri("/r.fq")], uri("/ref.fa"), uri("/out"));
+        let tools = tools_needed(&arguments).unwrap();
+        assert_eq!(tools[0], Tool::rammap());
+        assert_eq!((tools.len(), tools[1].name.as_str()), (2, "bcftools"));
+        let pinned = format!("rammap-core = {{ version = \"={}\"", tools[0].version);
+        assert!(include_str!("../../../../Cargo.toml").contains(&pinned), "`rammap::VERSION` is not the pinned one");
+    }
 }
