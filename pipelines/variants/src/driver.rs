@@ -21,6 +21,7 @@ use crate::plan::{Volume, default_regions, default_slices, hottest_region, slice
 use crate::reference::Contigs;
 use crate::regions::{Load, Region, Tiling};
 use crate::shuffle::{RunSummary, Table};
+use crate::targets::Targets;
 use crate::{Aligner, publish};
 
 /// How often a call that failed is tried again.
@@ -145,13 +146,13 @@ impl Run {
         {
             let mut facts = self.facts();
             facts.reads.clone_from(&reads);
-            facts.targets = targets;
+            facts.targets.clone_from(&targets);
         }
         let indexed = try_join_all(reads.iter().map(|object| {
             let arguments = IndexReadsArguments { object: object.clone() };
             async move { self.one::<IndexReads>("index", object.uri.name().to_owned(), &arguments, Vec::new()).await }
         }));
-        let prepared = self.prepare_reference(source);
+        let prepared = self.prepare_reference(source, targets);
         let (indexed, (files, contigs)) = try_join!(indexed.map_err(PipelineError::from), prepared)?;
         let mut counts = indexed.into_iter().map(|(_, result)| result);
         let mut found = Vec::new();
@@ -168,7 +169,12 @@ impl Run {
         Ok((found, files, contigs))
     }
 
-    async fn prepare_reference(&self, source: ObjectRef) -> Result<(ReferenceFiles, Arc<Contigs>), PipelineError> {
+    /// The reference, and whether the targets lie in it: nothing is aligned for a BED that no call could use.
+    async fn prepare_reference(
+        &self,
+        source: ObjectRef,
+        targets: Option<ObjectRef>,
+    ) -> Result<(ReferenceFiles, Arc<Contigs>), PipelineError> {
         let name = source.uri.name().to_owned();
         let arguments =
             ReferenceArguments { source, aligner: self.arguments.aligner, tool: self.tool(self.arguments.aligner.name()) };
@@ -179,7 +185,12 @@ impl Run {
         let (stores, contigs) = (self.job.stores().clone(), files.contigs.clone());
         let contigs = self.job.blocking(move || {
             let bytes = stores.open(&contigs)?.read(ByteRange::new(0, contigs.size))?;
-            serde_json::from_slice::<Contigs>(&bytes).map_err(CallError::failed)
+            let contigs = serde_json::from_slice::<Contigs>(&bytes).map_err(CallError::failed)?;
+            if let Some(targets) = targets {
+                let bytes = stores.open(&targets)?.read(ByteRange::new(0, targets.size))?;
+                Targets::parse(&targets.uri.to_string(), &bytes, &contigs).map_err(CallError::input)?;
+            }
+            Ok(contigs)
         });
         let contigs = contigs.await?;
         let mut facts = self.facts();

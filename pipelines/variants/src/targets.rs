@@ -7,10 +7,9 @@ use crate::regions::Interval;
 
 /// A BED that cannot be used.
 #[derive(Debug, Error)]
-#[error("{name}, line {line}: {reason}; a BED line is: contig, start (from 0), end, separated by tabs")]
+#[error("{place}: {reason}; a BED line is: contig of the reference, start (from 0), end, separated by tabs")]
 pub struct TargetsError {
-    name: String,
-    line: usize,
+    place: String,
     reason: String,
 }
 
@@ -23,17 +22,18 @@ pub struct Targets {
 impl Targets {
     /// Reads a BED (plain or gzip-compressed) against these contigs.
     pub fn parse(name: &str, bytes: &[u8], contigs: &Contigs) -> Result<Self, TargetsError> {
-        let fail = |line, reason: String| TargetsError { name: name.to_owned(), line, reason };
+        let whole = |reason: String| TargetsError { place: name.to_owned(), reason };
         let mut text = String::new();
         let decompressed = crate::reference::decompressed(bytes);
         let read = decompressed.and_then(|mut input| std::io::Read::read_to_string(&mut input, &mut text));
-        read.map_err(|error| fail(0, error.to_string()))?;
+        read.map_err(|error| whole(format!("it cannot be read ({error})")))?;
         let mut intervals = Vec::new();
         for (number, line) in text.lines().enumerate() {
             if line.is_empty() || ["#", "track", "browser"].iter().any(|prefix| line.starts_with(prefix)) {
                 continue;
             }
-            let parsed = parse_line(line, contigs).map_err(|reason| fail(number + 1, reason))?;
+            let parsed = parse_line(line, contigs)
+                .map_err(|reason| TargetsError { place: format!("{name}, line {}", number + 1), reason })?;
             intervals.push(parsed);
         }
         intervals.sort_unstable();
@@ -45,7 +45,7 @@ impl Targets {
             }
         }
         if merged.is_empty() {
-            return Err(fail(0, "no interval in it".to_owned()));
+            return Err(whole("no interval in it".to_owned()));
         }
         Ok(Self { intervals: merged })
     }
@@ -77,13 +77,20 @@ fn parse_line(line: &str, contigs: &Contigs) -> Result<(u32, i32, i32), String> 
     let (Some(name), Some(start), Some(end)) = (fields.next(), fields.next(), fields.next()) else {
         return Err("fewer than three fields".to_owned());
     };
-    let contig = contigs.id(name).ok_or_else(|| format!("the reference has no contig `{name}`"))?;
+    let contig = contigs.id(name).ok_or_else(|| format!("the reference has no contig `{name}` ({})", known(contigs)))?;
     let number = |text: &str| text.trim().parse::<i32>().map_err(|_| format!("`{text}` is not a position"));
     let (start, end) = (number(start)?, number(end)?);
     if start < 0 || start >= end {
         return Err(format!("{start}-{end} is not an interval"));
     }
     Ok((contig as u32, start, end))
+}
+
+/// Some names to compare with: most often one side says `1` and the other `chr1`.
+fn known(contigs: &Contigs) -> String {
+    let names: Vec<&str> = contigs.iter().take(3).map(|contig| contig.name.as_str()).collect();
+    let more = if contigs.len() > names.len() { ", …" } else { "" };
+    format!("it has {}{more}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -103,7 +110,7 @@ mod tests {
                 && !targets.touch(&Interval { contig: 0, positions: 8..100 })
         );
         let refuse = |text: &str| Targets::parse("t.bed", text.as_bytes(), &contigs).unwrap_err().to_string();
-        assert!(refuse("c\t1\t2").contains("line 1: the reference has no contig `c`"));
-        assert!(refuse("").contains("no interval"));
+        assert!(refuse("c\t1\t2").contains("line 1: the reference has no contig `c` (it has a, b)"));
+        assert!(refuse("").starts_with("t.bed: no interval"));
     }
 }

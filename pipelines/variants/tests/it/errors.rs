@@ -3,19 +3,23 @@
 use std::fs;
 use std::path::Path;
 
-use neardata_compute::JobState;
+use neardata_compute::{JobState, JobView};
 use neardata_variants::VariantsArguments;
 
 use crate::genome::{Genome, bases, wrapped};
 use crate::runner::{output, run, run_with_path, text};
 
 fn refusal(folder: &Path, arguments: &VariantsArguments) -> String {
+    refused(folder, arguments).error.unwrap().message
+}
+
+fn refused(folder: &Path, arguments: &VariantsArguments) -> JobView {
     let view = run(folder, arguments);
     assert_eq!(view.summary.state, JobState::Failed);
     assert!(!folder.join("out").exists(), "nothing half-written is to be seen");
     let calls = view.calls.iter().filter(|call| call.attempts.len() > 1).count();
     assert_eq!(calls, 0, "bad input is not tried again");
-    view.error.unwrap().message
+    view
 }
 
 #[test]
@@ -100,6 +104,8 @@ fn a_reference_that_cannot_be_right_is_refused() {
     fs::write(genome.path("t.bed"), "chromosome\t1\t2\n").unwrap();
     let (folder, mut arguments) = genome.arguments("bed");
     arguments.targets = Some(genome.uri("t.bed"));
-    let message = refusal(&folder, &arguments);
-    assert!(message.contains("t.bed, line 1") && message.contains("no contig `chromosome`"), "{message}");
+    let view = refused(&folder, &arguments);
+    let message = view.error.unwrap().message;
+    assert!(message.contains("t.bed, line 1: the reference has no contig `chromosome` (it has chrom, plasmid)"), "{message}");
+    assert!(view.calls.iter().all(|call| call.stage == "index"), "nothing is aligned");
 }
