@@ -127,6 +127,14 @@ pub enum FormatError {
         /// what is wrong
         reason: String,
     },
+    /// A slice needs its object's side-car, and that is gone.
+    #[error("the index of {object} is gone ({side_car} does not exist); run `neardata index {object}` and read the slice again")]
+    IndexGone {
+        /// the object
+        object: String,
+        /// its side-car
+        side_car: String,
+    },
     /// The object does not hold what the slice promises.
     #[error("{name}: does not hold what its slice promises ({reason}); cut the object again with `neardata slice`")]
     Broken {

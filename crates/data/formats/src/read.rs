@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use libdeflater::Decompressor;
-use neardata_core::{ByteRange, RangedRead};
+use neardata_core::{ByteRange, RangedRead, ReadError};
 
 use crate::gzip::{BgzfDecoder, BgzfStep, GzipDecoder, Stop, WINDOW};
 use crate::input::Input;
@@ -82,7 +82,12 @@ impl SliceReader {
         let name = object.name().to_owned();
         stretch.check(format.name(), object.size(), index.map(RangedRead::size))?;
         let window = match (stretch.window, index) {
-            (Some(window), Some(index)) => read_window(index, window)?,
+            (Some(window), Some(index)) => read_window(index, window).map_err(|error| match error {
+                FormatError::Read(ReadError::NotFound { name: side_car }) => {
+                    FormatError::IndexGone { object: name.clone(), side_car }
+                }
+                other => other,
+            })?,
             _ => Vec::new(),
         };
         let empty = stretch.records[0] == stretch.records[1];

@@ -1,6 +1,8 @@
 //! The one driver: formats over a store.
 
-use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, Slice, canonical};
+use std::sync::Arc;
+
+use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, RangedRead, Slice, canonical};
 use neardata_store::{StoreError, Stores};
 
 use crate::build::{Progress, build_index};
@@ -141,10 +143,19 @@ impl Slicer {
         }
         let stretch = stretches.swap_remove(object);
         let side_car = match (stretch.window, slice.index.get(object)) {
-            (Some(_), Some(index)) => Some(self.stores.open(&index.clone().into())?),
+            (Some(_), Some(index)) => Some(self.open_side_car(source, index)?),
             _ => None,
         };
         SliceReader::new(self.stores.open(source)?, side_car.as_deref(), format, stretch)
+    }
+
+    fn open_side_car(&self, source: &ObjectRef, index: &IndexRef) -> Result<Arc<dyn RangedRead>, FormatError> {
+        // The checksum of the window guards what is read, so one built again, with the same bytes and maybe another tag, serves as well.
+        let side_car = ObjectRef { pin: Pin::WeakSize, ..index.clone().into() };
+        self.stores.open(&side_car).map_err(|error| match error {
+            StoreError::NotFound { name } => FormatError::IndexGone { object: source.uri.to_string(), side_car: name },
+            other => other.into(),
+        })
     }
 
     fn indexed(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<Indexed, FormatError> {

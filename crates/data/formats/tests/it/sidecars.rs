@@ -81,6 +81,32 @@ fn any_damage_to_a_side_car_is_noticed() {
 }
 
 #[test]
+fn a_slice_works_again_once_its_lost_side_car_is_built_again() {
+    let (stores, _) = fresh();
+    let folder = tempfile::tempdir().unwrap();
+    for root in [uri("memory://side/lost"), ObjectUri::from_path(folder.path())] {
+        let slicer = Slicer::new(stores.clone(), SideCars { root: root.join("cars") });
+        let object = root.join("reads.fastq.gz");
+        stores.put(&object, gzip(&fastq(60_000, 5), 6).into()).unwrap();
+        let slices = slicer.slices(&object, Partition::Count(4)).unwrap();
+        let needs = |slice: &&Slice| slice.selection_as::<Selection>().unwrap().stretches[0].window.is_some();
+        let slice = slices.iter().find(needs).unwrap();
+        let before = read(&slicer, slice).unwrap();
+        let side_car = slice.index[0].uri.clone();
+        let bytes = stores.get(&side_car).unwrap();
+
+        stores.delete(&side_car).unwrap();
+        let error = read(&slicer, slice).unwrap_err();
+        for part in [format!("the index of {object} is gone"), format!("run `neardata index {object}`")] {
+            assert!(error.contains(&part), "{error}");
+        }
+        assert!(slicer.index(&object, &|_| {}).unwrap().built);
+        assert_eq!(stores.get(&side_car).unwrap(), bytes, "a side-car depends on nothing but its object");
+        assert_eq!(read(&slicer, slice).unwrap(), before);
+    }
+}
+
+#[test]
 fn side_cars_stay_below_three_percent_and_plain_slices_need_none() {
     let (stores, slicer) = fresh();
     let content = fastq(60_000, 9);
