@@ -79,7 +79,6 @@ pub const SETTINGS: &[Setting] = &[
     Setting { key: "cache", env: "NEARDATA_CACHE", default: "", help: "folder for caches (default: ~/.cache/neardata)" },
     Setting { key: "call_memory", env: "NEARDATA_CALL_MEMORY", default: "10G", help: "memory a call may use" },
     Setting { key: "call_time", env: "NEARDATA_CALL_TIME", default: "15m", help: "time a call may take" },
-    Setting { key: "retries", env: "NEARDATA_RETRIES", default: "2", help: "how often a failed call is tried again" },
     Setting { key: "http.ca_file", env: "NEARDATA_CA_FILE", default: "", help: "PEM file of a private certificate authority" },
     Setting { key: "http.proxy", env: "HTTPS_PROXY", default: "", help: "proxy for outgoing requests" },
     Setting { key: "log", env: "NEARDATA_LOG", default: "warn", help: "log level or filter" },

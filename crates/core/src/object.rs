@@ -19,7 +19,8 @@ pub struct StoreRef {
 pub enum Pin {
     /// A strong entity tag, as the store gives it, quotes included.
     Etag(String),
-    /// The store gives no strong tag: modification time in microseconds since 1970. A change inside one clock tick escapes it.
+    /// The store gives no strong tag: a stamp made of modification time and, for local files, inode and time of the last status change.
+    /// Only equality means anything; a change inside one clock tick escapes it.
     WeakMtime(i64),
     /// The store gives neither: only the size guards the reference.
     WeakSize,

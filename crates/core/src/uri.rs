@@ -55,6 +55,11 @@ pub enum UriError {
     /// A `..` in a key or path of a URI would leave the bucket.
     #[error("`{0}` contains a `..` segment, which no object key may")]
     DotDot(String),
+    /// A user name or password stands in the address.
+    #[error(
+        "the address of {0} carries a user name or password, which would be written into slices and manifests; put credentials elsewhere (a presigned URL, a proxy)"
+    )]
+    Credentials(String),
     /// The text is empty.
     #[error("an empty text is not the address of an object")]
     Empty,
@@ -160,6 +165,9 @@ impl FromStr for ObjectUri {
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
             return Err(UriError::NoBucket(text.to_owned()));
+        }
+        if let Some((_, host)) = bucket.rsplit_once('@') {
+            return Err(UriError::Credentials(host.to_owned()));
         }
         if key.split('/').any(|segment| segment == "..") {
             return Err(UriError::DotDot(text.to_owned()));

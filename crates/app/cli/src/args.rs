@@ -257,7 +257,7 @@ pub(crate) enum JobsCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum CacheCommand {
-    /// Remove indexes and call results that were not used for a while.
+    /// Remove indexes and results of calls that were written a while ago; they are made again when needed.
     #[command(after_help = "Example:\n  neardata cache gc --older-than 7d")]
     Gc {
         /// Keep what is younger than this.

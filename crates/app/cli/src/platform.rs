@@ -31,6 +31,8 @@ pub(crate) struct Running {
     pub(crate) s3: String,
     pub(crate) api: String,
     pub(crate) region: String,
+    /// Digest of the root key it was started with.
+    pub(crate) key: String,
 }
 
 /// Held as long as the folder is in use; the operating system lets go of it when the process dies, however it dies.
@@ -42,6 +44,11 @@ impl RootKey {
     /// The bearer token of the API, derived so that the secret key itself never travels.
     pub(crate) fn api_token(&self) -> String {
         hex::encode(Sha256::digest(format!("neardata api token\n{}\n{}", self.access_key, self.secret_key)))
+    }
+
+    /// What tells two keys apart without telling either.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex::encode(&Sha256::digest(format!("neardata key fingerprint\n{}", self.api_token()))[..8])
     }
 
     /// From the two variables; one without the other is an error.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use neardata_core::ObjectUri;
 use neardata_core::config::Config;
 use neardata_formats::SideCars;
-use neardata_store::Stores;
+use neardata_store::{StoreOptions, Stores};
 
 use crate::CliError;
 
@@ -60,7 +60,28 @@ impl Settings {
     }
 
     pub(crate) fn stores(&self) -> Result<Stores, CliError> {
-        Ok(Stores::from_env()?)
+        Ok(Stores::new(self.store_options())?)
+    }
+
+    /// How stores are reached: their own usual variables, and what the configuration adds.
+    pub(crate) fn store_options(&self) -> StoreOptions {
+        let mut options = StoreOptions::from_env();
+        if let Some(path) = self.config.get("http.ca_file") {
+            options.ca_file = Some(path.into());
+        }
+        if let Some(proxy) = self.config.get("http.proxy") {
+            options.https_proxy = Some(proxy.to_owned());
+        }
+        options
+    }
+
+    /// What workers must be told, as they read no configuration file.
+    pub(crate) fn worker_environment(&self) -> Vec<(String, String)> {
+        let mut variables = vec![("NEARDATA_CACHE".to_owned(), self.cache_folder().display().to_string())];
+        let set = [("http.ca_file", "NEARDATA_CA_FILE"), ("http.proxy", "HTTPS_PROXY")];
+        let set = set.into_iter().filter_map(|(key, name)| Some((name.to_owned(), self.config.get(key)?.to_owned())));
+        variables.extend(set);
+        variables
     }
 }
 
@@ -74,6 +95,12 @@ pub(crate) fn platform_in_environment() -> bool {
 pub(crate) fn object_uri(text: &str) -> Result<ObjectUri, CliError> {
     let here = std::env::current_dir().map_err(|error| CliError::io("working folder", &error))?;
     Ok(text.parse::<ObjectUri>()?.absolute(&here))
+}
+
+/// The same for a prefix of results: without slashes at its end, so that `out` and `out/` are one place.
+pub(crate) fn output_uri(text: &str) -> Result<ObjectUri, CliError> {
+    let trimmed = text.trim_end_matches('/');
+    object_uri(if trimmed.is_empty() || trimmed.ends_with(':') { text } else { trimmed })
 }
 
 fn folder(variable: &str, below_home: &str) -> PathBuf {

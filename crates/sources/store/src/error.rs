@@ -73,7 +73,13 @@ impl StoreError {
             Error::Precondition { .. } | Error::NotModified { .. } => {
                 Self::Changed { name, detail: "its entity tag is not the pinned one".to_owned() }
             }
-            Error::Generic { source, .. } => Self::Failed { name, detail: innermost(source.as_ref()) },
+            Error::Generic { source, .. } => match innermost(source.as_ref()) {
+                // The last resort of the credential search is a cloud machine's own metadata service.
+                detail if detail.contains("169.254.169.254") || detail.contains("metadata.google.internal") => {
+                    Self::Denied { name, detail: "no credentials were found".to_owned() }
+                }
+                detail => Self::Failed { name, detail },
+            },
             other => Self::Failed { name, detail: other.to_string() },
         }
     }

@@ -20,11 +20,15 @@ pub(crate) fn head(uri: &ObjectUri, path: &Path) -> Result<ObjectRef, StoreError
     if metadata.is_dir() {
         return Err(StoreError::failed(&name, "is a folder, not an object"));
     }
-    Ok(ObjectRef { uri: uri.clone(), store: None, pin: Pin::WeakMtime(mtime(&metadata)), size: metadata.len() })
+    Ok(ObjectRef { uri: uri.clone(), store: None, pin: Pin::WeakMtime(stamp(&metadata)), size: metadata.len() })
 }
 
-fn mtime(metadata: &fs::Metadata) -> i64 {
-    metadata.mtime() * 1_000_000 + metadata.mtime_nsec() / 1_000
+/// A stamp that moves whenever the file is written or replaced: `cp -p` and `rsync -t` restore the modification time, but neither the
+/// inode nor the time of the last status change. Only equality means anything.
+fn stamp(metadata: &fs::Metadata) -> i64 {
+    let facts = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec(), metadata.ino() as i64];
+    // FNV-1a over the words.
+    facts.into_iter().fold(-3_750_763_034_362_895_579, |stamp: i64, fact| (stamp ^ fact).wrapping_mul(1_099_511_628_211))
 }
 
 /// A pinned, open file.
@@ -51,8 +55,8 @@ impl FileObject {
         let metadata = self.file.metadata().map_err(|error| self.failed(&error))?;
         let detail = if metadata.len() != self.size {
             format!("{} bytes then, {} now", self.size, metadata.len())
-        } else if matches!(self.pin, Pin::WeakMtime(then) if then != mtime(&metadata)) {
-            "its modification time moved".to_owned()
+        } else if matches!(self.pin, Pin::WeakMtime(then) if then != stamp(&metadata)) {
+            "it was written or replaced".to_owned()
         } else {
             return Ok(());
         };

@@ -74,6 +74,11 @@ fn date_stamp(date: &str) -> i64 {
     date.bytes().fold(0_i64, |stamp, byte| stamp.wrapping_mul(31).wrapping_add(i64::from(byte)))
 }
 
+/// Where the body of an answer begins in the object.
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_RANGE)?.to_str().ok()?.trim_start_matches("bytes").trim_start().split('-').next()?.parse().ok()
+}
+
 fn total_size(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_RANGE)?.to_str().ok()?.rsplit('/').next()?.parse().ok()
 }
@@ -125,6 +130,9 @@ async fn get(client: &reqwest::Client, object: &ObjectRef, range: ByteRange) -> 
         }
         match request.send().await {
             Ok(response) if response.status() == StatusCode::PARTIAL_CONTENT => {
+                if first_byte(response.headers()) != Some(range.start) {
+                    return Err(StoreError::failed(&name, "the server answered another range than the one asked for"));
+                }
                 let now = total_size(response.headers())
                     .map_or(object.clone(), |size| reference(object.uri.clone(), response.headers(), size));
                 if now != *object {
@@ -182,7 +190,12 @@ impl RangedRead for HttpObject {
                 };
                 let before = at;
                 // A body that breaks off is asked for again from where it stopped.
-                while let Ok(Some(chunk)) = response.chunk().await {
+                while let Ok(Some(mut chunk)) = response.chunk().await {
+                    // A server that sends more than it was asked for must not push foreign bytes into the reader.
+                    chunk.truncate((range.end - at).min(chunk.len() as u64) as usize);
+                    if chunk.is_empty() {
+                        break;
+                    }
                     at += chunk.len() as u64;
                     fetched.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                     meter.add_fetched(chunk.len());

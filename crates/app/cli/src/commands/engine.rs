@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &EngineArgs, self_command: Vec<OsString>) -> Resul
         side_cars: settings.side_cars()?,
         workers: settings.workers()?,
         worker_command: private::worker_command(&self_command),
-        worker_environment: Vec::new(),
+        worker_environment: settings.worker_environment(),
         registry: worker::registry(),
         pipelines: private::pipelines(),
         tuning: Tuning::default(),

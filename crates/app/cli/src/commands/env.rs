@@ -13,7 +13,7 @@ pub(crate) fn run(args: &EnvArgs, as_json: bool) -> Result<(), CliError> {
         CliError::Unavailable(format!("no platform is running on {shown}; start one with: neardata up{flag}"))
     };
     let running = folder.running().filter(|_| folder.is_in_use()).ok_or_else(not_running)?;
-    let key = folder.root_key()?.ok_or_else(|| {
+    let key = folder.root_key()?.filter(|key| key.fingerprint() == running.key).ok_or_else(|| {
         CliError::Unavailable(format!(
             "the platform on {shown} was started with NEARDATA_ACCESS_KEY and NEARDATA_SECRET_KEY; set the same two here"
         ))

@@ -72,6 +72,10 @@ pub(crate) async fn run(command: &JobsCommand, as_json: bool) -> Result<(), CliE
         }
         JobsCommand::Cancel { job } => {
             let id = find(&client, job).await?;
+            let view = client.job(&id).await.map_err(client_error)?;
+            if view.summary.state.is_final() {
+                return Err(CliError::Failed(format!("job {id} is {} already", view.summary.state)));
+            }
             client.cancel(&id).await.map_err(client_error)?;
             output::line(format!("job {id} is being cancelled; finished calls are kept"))
         }
@@ -87,6 +91,9 @@ pub(crate) async fn run(command: &JobsCommand, as_json: bool) -> Result<(), CliE
 
 /// The one job whose id begins with `text`.
 async fn find(client: &Client, text: &str) -> Result<JobId, CliError> {
+    if text.is_empty() {
+        return Err(CliError::Usage("give the id of a job, or the beginning of it; see: neardata jobs list".to_owned()));
+    }
     let jobs = client.jobs().await.map_err(client_error)?;
     let mut matching = jobs.iter().filter(|job| job.id.as_str().starts_with(text));
     match (matching.next(), matching.next()) {

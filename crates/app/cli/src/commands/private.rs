@@ -46,7 +46,7 @@ pub(crate) async fn run(
         side_cars: settings.side_cars()?,
         workers,
         worker_command: worker_command(self_command),
-        worker_environment: Vec::new(),
+        worker_environment: settings.worker_environment(),
         registry: worker::registry(),
         pipelines: pipelines(),
         tuning: Tuning::default(),
@@ -79,7 +79,7 @@ pub(crate) async fn run(
 }
 
 /// Beside the results on a local disk; else in the cache, one folder an output.
-fn engine_folder(results: &ObjectUri, settings: &Settings) -> PathBuf {
+pub(crate) fn engine_folder(results: &ObjectUri, settings: &Settings) -> PathBuf {
     match results.path() {
         Some(path) => path.join("engine"),
         None => settings.cache_folder().join("runs").join(&canonical::digest(results)[..24]),

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 
 use neardata_compute::{JobRequest, JobState, JobView};
-use neardata_core::{parse_bytes, parse_duration};
+use neardata_core::{ObjectUri, parse_bytes, parse_duration};
 use neardata_variants::VariantsArguments;
 
 use crate::args::{Aligner, Caller, VariantsArgs};
 use crate::commands::{jobs, private, summary};
-use crate::settings::{Settings, object_uri};
+use crate::settings::{Settings, object_uri, output_uri};
 use crate::{CliError, output};
 
 pub(crate) async fn variants(args: &VariantsArgs, self_command: Vec<OsString>, as_json: bool) -> Result<(), CliError> {
@@ -40,7 +40,7 @@ pub(crate) async fn variants(args: &VariantsArgs, self_command: Vec<OsString>, a
             output::line(format!("job {job} runs; see: neardata jobs show {job}"))
         };
     }
-    let view = execute(&arguments, &settings, &self_command).await?;
+    let view = execute(request(&arguments)?, &arguments.output, &settings, &self_command).await?;
     let accuracy = match &args.truth {
         Some(truth) => Some(accuracy(truth, &arguments, &settings)?),
         None => None,
@@ -50,14 +50,14 @@ pub(crate) async fn variants(args: &VariantsArgs, self_command: Vec<OsString>, a
 
 /// Runs a job to its end, on the platform of the environment or in a private engine; a failed one is an error.
 pub(crate) async fn execute(
-    arguments: &VariantsArguments,
+    request: JobRequest,
+    output: &ObjectUri,
     settings: &Settings,
     self_command: &[OsString],
 ) -> Result<JobView, CliError> {
-    let request = request(arguments)?;
     let view = match jobs::client_if_any()? {
         Some(client) => jobs::follow(&client, &request).await?,
-        None => private::run(request, &arguments.output, settings, self_command).await?,
+        None => private::run(request, output, settings, self_command).await?,
     };
     match (view.summary.state, &view.error) {
         (JobState::Done, _) => Ok(view),
@@ -66,7 +66,8 @@ pub(crate) async fn execute(
     }
 }
 
-fn request(arguments: &VariantsArguments) -> Result<JobRequest, CliError> {
+/// The job that runs these arguments.
+pub(crate) fn request(arguments: &VariantsArguments) -> Result<JobRequest, CliError> {
     let mut request = JobRequest::new("variants", serde_json::to_value(arguments)?);
     request.workers = arguments.workers;
     Ok(request)
@@ -74,7 +75,7 @@ fn request(arguments: &VariantsArguments) -> Result<JobRequest, CliError> {
 
 fn arguments(args: &VariantsArgs, settings: &Settings) -> Result<VariantsArguments, CliError> {
     let uris = |texts: &[String]| texts.iter().map(|text| object_uri(text)).collect::<Result<Vec<_>, _>>();
-    let mut arguments = VariantsArguments::new(uris(&args.reads)?, object_uri(&args.reference)?, object_uri(&args.output)?);
+    let mut arguments = VariantsArguments::new(uris(&args.reads)?, object_uri(&args.reference)?, output_uri(&args.output)?);
     arguments.reads2 = uris(&args.reads2)?;
     arguments.interleaved = args.interleaved;
     arguments.slices = args.slices;

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: &UpArgs, self_command: Vec<OsString>) -> Result<()
     let stop = CancellationToken::new();
     let mut hub_task = tokio::spawn(hub.serve(stop.clone().cancelled_owned()));
 
-    let engine = start_engine(&folder, &key, &endpoint, workers, &self_command).await?;
+    let engine = start_engine(&folder, &key, &endpoint, &settings, &self_command).await?;
     let resumed = engine.resume_unfinished().await.map_err(private::engine_error)?;
     let router = service::router(engine.clone(), service::ServiceOptions::tcp(api_address, key.api_token()));
     let stop_api = stop.clone();
@@ -70,6 +70,7 @@ pub(crate) async fn run(args: &UpArgs, self_command: Vec<OsString>) -> Result<()
         s3: endpoint.clone(),
         api: api.clone(),
         region: REGION.to_owned(),
+        key: key.fingerprint(),
     };
     folder.set_running(&running)?;
     announce(&folder, args, &endpoint, &api, workers, resumed.len())?;
@@ -102,9 +103,10 @@ async fn start_engine(
     folder: &DataFolder,
     key: &RootKey,
     endpoint: &str,
-    workers: usize,
+    settings: &Settings,
     self_command: &[OsString],
 ) -> Result<Engine, CliError> {
+    let workers = settings.workers()?;
     let stores = Stores::new(StoreOptions {
         endpoint: Some(endpoint.to_owned()),
         region: Some(REGION.to_owned()),
@@ -113,7 +115,7 @@ async fn start_engine(
             secret_key: key.secret_key.clone(),
             session_token: None,
         }),
-        ..StoreOptions::from_env()
+        ..settings.store_options()
     })?;
     let bucket = |name: &str| format!("s3://{name}").parse::<ObjectUri>();
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -124,14 +126,18 @@ async fn start_engine(
         side_cars: SideCars { root: bucket(INDEX_BUCKET)? },
         workers,
         worker_command: private::worker_command(self_command),
-        worker_environment: vec![
-            variable("AWS_ENDPOINT_URL", endpoint),
-            variable("AWS_ENDPOINT_URL_S3", endpoint),
-            variable("AWS_ACCESS_KEY_ID", &key.access_key),
-            variable("AWS_SECRET_ACCESS_KEY", &key.secret_key),
-            variable("AWS_SESSION_TOKEN", ""),
-            variable("AWS_REGION", REGION),
-        ],
+        worker_environment: settings
+            .worker_environment()
+            .into_iter()
+            .chain([
+                variable("AWS_ENDPOINT_URL", endpoint),
+                variable("AWS_ENDPOINT_URL_S3", endpoint),
+                variable("AWS_ACCESS_KEY_ID", &key.access_key),
+                variable("AWS_SECRET_ACCESS_KEY", &key.secret_key),
+                variable("AWS_SESSION_TOKEN", ""),
+                variable("AWS_REGION", REGION),
+            ])
+            .collect(),
         registry: worker::registry(),
         pipelines: private::pipelines(),
         tuning: Tuning::default(),

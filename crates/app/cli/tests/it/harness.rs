@@ -65,7 +65,14 @@ impl Platform {
     pub fn start_with(folder: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let data = folder.join("data");
         let mut command = neardata(folder);
-        command.args(["up", "--s3", "127.0.0.1:0", "--api", "127.0.0.1:0", "--workers", "2", "--data"]).arg(&data);
+        // A platform started again on the folder gets the addresses it had: slices and results name them.
+        let addresses = folder.join("addresses");
+        if !addresses.exists() {
+            std::fs::write(&addresses, format!("{}\n{}", free_address(), free_address())).unwrap();
+        }
+        let addresses = std::fs::read_to_string(addresses).unwrap();
+        let (s3, api) = addresses.split_once('\n').unwrap();
+        command.args(["up", "--s3", s3, "--api", api, "--workers", "2", "--data"]).arg(&data);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         change(&mut command);
         let mut child = command.spawn().unwrap();
@@ -137,6 +144,19 @@ impl Drop for Platform {
     fn drop(&mut self) {
         let _already_gone = self.child.kill();
         let _already_gone = self.child.wait();
+    }
+}
+
+/// A free address below the ports that the system gives to outgoing connections, so that it is still free when a platform starts again.
+fn free_address() -> String {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = 20_000 + (std::process::id().wrapping_mul(97) + step) % 12_000;
+        let address = format!("127.0.0.1:{port}");
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return address;
+        }
     }
 }
 

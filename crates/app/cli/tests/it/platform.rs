@@ -122,9 +122,9 @@ fn configuration_explains_itself_and_shells_are_completed() {
     let file = folder.path().join("c.toml");
     std::fs::write(&file, "workers = 3\n").unwrap();
     let shown = text(succeed(
-        neardata(folder.path()).args(["config", "show"]).env("NEARDATA_CONFIG", &file).env("NEARDATA_RETRIES", "7"),
+        neardata(folder.path()).args(["config", "show"]).env("NEARDATA_CONFIG", &file).env("NEARDATA_CALL_TIME", "20m"),
     ));
-    assert!(shown.contains(&format!("file {}", file.display())) && shown.contains("environment NEARDATA_RETRIES"), "{shown}");
+    assert!(shown.contains(&format!("file {}", file.display())) && shown.contains("environment NEARDATA_CALL_TIME"), "{shown}");
     std::fs::write(&file, "wrokers = 3\n").unwrap();
     let error = fail(neardata(folder.path()).args(["config", "show"]).env("NEARDATA_CONFIG", &file), 2);
     assert!(error.contains("wrokers") && error.contains("workers"), "{error}");
