@@ -25,6 +25,21 @@ pub enum FastqError {
         /// what is wrong
         reason: String,
     },
+    /// A quality that FASTQ does not have, and BAM cannot say.
+    #[error(
+        "{source_name}, record {record}: read `{name}` has the byte {byte:#04x} among its qualities, which are the letters `!` to `~` \
+         (Phred+33); the file is damaged or no FASTQ: get it again"
+    )]
+    Quality {
+        /// the object
+        source_name: String,
+        /// the record's ordinal, from 1
+        record: u64,
+        /// the read
+        name: String,
+        /// the first such byte
+        byte: u8,
+    },
     /// The two reads at the same place are no pair.
     #[error(
         "record {record}: `{name1}` of {source1} and `{name2}` of {source2} are no pair; mates must stand at the same place in both files"
@@ -122,6 +137,11 @@ impl<R: Read> FastqReader<R> {
             let reason = format!("{} qualities for {} bases", self.line.len(), read.bases.len());
             return Err(self.malformed(&reason));
         }
+        if !are_qualities(&self.line) {
+            let byte = self.line.iter().copied().find(|byte| !are_qualities(&[*byte])).unwrap_or_default();
+            let (source_name, name) = (self.source_name.clone(), read.name.clone());
+            return Err(FastqError::Quality { source_name, record: self.record, name, byte });
+        }
         replace_text(&mut read.qualities, &self.line).ok_or_else(|| self.malformed("qualities that are no text"))?;
         Ok(true)
     }
@@ -146,6 +166,11 @@ impl<R: Read> FastqReader<R> {
     fn malformed(&self, reason: &str) -> FastqError {
         FastqError::Malformed { source_name: self.source_name.clone(), record: self.record, reason: reason.to_owned() }
     }
+}
+
+/// Whether all letters are from `!` to `~`. It looks at every one, so that the loop runs over many at once.
+pub fn are_qualities(letters: &[u8]) -> bool {
+    letters.iter().fold(true, |all, letter| all & (letter.wrapping_sub(b'!') <= b'~' - b'!'))
 }
 
 fn replace_text(text: &mut String, bytes: &[u8]) -> Option<()> {
@@ -272,6 +297,10 @@ mod tests {
         assert!(refuse(one, "@b\nAC\n+\nII\n").contains("record 1: `a` of r1 and `b` of r2 are no pair"));
         assert!(refuse("@a\nAC\n+\nI\n", one).contains("1 qualities for 2 bases"));
         assert!(refuse("@a\nAC\n", one).contains("cut off"));
+        assert!(refuse(one, "@a\nAC\n+\nI \n").contains("r2, record 1: read `a` has the byte 0x20 among its qualities"));
+        assert!(refuse("@a\nAC\n+\n\x7fI\n", one).contains("byte 0x7f"));
+        assert!(refuse("@a\nAC\n+\nI\u{e}\n", one).contains("byte 0x0e"));
+        assert_eq!(paired("@a\nAC\n+\n!~\n", one).unwrap(), 1);
         assert!(refuse(">a\nAC\n", one).contains("does not begin with `@`"));
     }
 }

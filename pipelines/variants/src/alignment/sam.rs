@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
+use super::fastq::are_qualities;
 use crate::reference::Contigs;
 
 /// A SAM line that cannot be encoded: the aligner that wrote it does not keep to the format.
@@ -210,6 +211,9 @@ fn push_qualities(qualities: &[u8], bases: usize, out: &mut Vec<u8>) -> Result<(
     if qualities.len() != bases {
         return Err(format!("{} qualities for {bases} bases", qualities.len()));
     }
+    if !are_qualities(qualities) {
+        return Err("a quality that is not from `!` to `~`".to_owned());
+    }
     out.extend(qualities.iter().map(|quality| quality.wrapping_sub(33)));
     Ok(())
 }
@@ -303,7 +307,12 @@ mod tests {
         let contigs = Contigs::new(vec![Contig { name: "K12".into(), length: 1000 }]).unwrap();
         let mut encoder = Encoder::new(&contigs);
         let mut out = vec![7];
-        for line in [&b"r1\t99"[..], b"r\t0\tchr9\t1\t0\t1M\t*\t0\t0\tA\tI", b"r\t0\tK12\t1\t0\t1M\t*\t0\t0\tAC\tI"] {
+        for line in [
+            &b"r1\t99"[..],
+            b"r\t0\tchr9\t1\t0\t1M\t*\t0\t0\tA\tI",
+            b"r\t0\tK12\t1\t0\t1M\t*\t0\t0\tAC\tI",
+            b"r\t0\tK12\t1\t0\t1M\t*\t0\t0\tA\t ",
+        ] {
             assert!(encoder.encode(line, &mut out).is_err());
             assert_eq!(out, [7]);
         }
