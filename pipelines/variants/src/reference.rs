@@ -47,6 +47,21 @@ pub enum ReferenceError {
         /// what is wrong
         reason: String,
     },
+    /// A name that SAM, and so BAM and VCF, cannot say.
+    #[error(
+        "{name}, line {line}: the contig name `{contig}` has {letter:?} in a place where SAM does not allow it; rename the contig, with \
+         letters, digits and . _ -"
+    )]
+    IllegalName {
+        /// the reference
+        name: String,
+        /// where
+        line: u64,
+        /// the contig's name
+        contig: String,
+        /// the first letter that is not allowed
+        letter: char,
+    },
     /// Two contigs of one name: alignments could not be told apart.
     #[error("{name}, line {line}: a second contig named `{contig}`; give every contig a name of its own")]
     Duplicate {
@@ -157,9 +172,12 @@ impl Scan<'_> {
     fn begin_contig(&mut self, header: &[u8], line: u64) -> Result<String, ReferenceError> {
         let word = header.split(u8::is_ascii_whitespace).next().unwrap_or_default();
         let name = self.name.to_owned();
-        let contig = std::str::from_utf8(word).unwrap_or_default().to_owned();
+        let contig = String::from_utf8_lossy(word).into_owned();
         if contig.is_empty() {
             return Err(ReferenceError::NotFasta { name, line, reason: "a header without a name".into() });
+        }
+        if let Some(letter) = illegal_letter(&contig) {
+            return Err(ReferenceError::IllegalName { name, line, contig, letter });
         }
         if !self.seen.insert(contig.clone()) {
             return Err(ReferenceError::Duplicate { name, line, contig });
@@ -185,6 +203,13 @@ impl Scan<'_> {
             self.fai.push_str(&format!("{name}\t{length}\t{}\t{bases}\t{}\n", self.offset, bases + 1));
         }
     }
+}
+
+/// The first letter of a contig's name that the SAM specification (1.2.1, reference sequence names) does not allow.
+fn illegal_letter(name: &str) -> Option<char> {
+    let anywhere = |letter: char| letter.is_ascii_alphanumeric() || "!#$%&+./:;?@^_|~-".contains(letter);
+    let legal = |(at, letter): &(usize, char)| anywhere(*letter) || (*at > 0 && "*=".contains(*letter));
+    name.char_indices().find(|place| !legal(place)).map(|(_, letter)| letter)
 }
 
 struct Writer<W: Write> {
@@ -246,6 +271,13 @@ mod tests {
     fn what_is_no_genome_is_refused_with_its_place() {
         let refuse = |text: &str| normalise("x.fa", text.as_bytes(), io::sink()).unwrap_err().to_string();
         assert!(refuse(">a\nAC\n>b\nA\n>a x\nC\n").contains("line 5: a second contig named `a`"));
+        assert!(refuse(">a\nAC\n>b,c d\nA\n").contains("line 3: the contig name `b,c` has ',' in a place"));
+        for illegal in ["*a", "=a", "a(1)", "a\"", "<a>", "ä", "a\u{1}"] {
+            assert!(refuse(&format!(">{illegal}\nAC\n")).contains("SAM does not allow"), "{illegal}");
+        }
+        for legal in ["HLA-A*01:01:01:01", "gi|49175990|ref|NC_000913.2|", "a=b", "!#$%&+./:;?@^_|~-"] {
+            assert!(normalise("x.fa", format!(">{legal}\nAC\n").as_bytes(), io::sink()).is_ok(), "{legal}");
+        }
         assert!(refuse("@r\nAC\n+\nII\n").contains("line 1: not FASTA"));
         assert!(refuse("").contains("holds no sequence"));
         assert!(refuse("ACGT\n").contains("before the first"));
