@@ -50,7 +50,7 @@ impl Stage for Align {
     type Arguments = AlignArguments;
     type Result = AlignResult;
     const NAME: &'static str = "variants.align";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn shared_group(&self, arguments: &AlignArguments) -> Option<String> {
         (arguments.aligner == Aligner::Rammap).then(|| index_key(&arguments.reference))

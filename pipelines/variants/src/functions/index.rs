@@ -131,7 +131,7 @@ impl Stage for PrepareReference {
     type Arguments = ReferenceArguments;
     type Result = ReferenceResult;
     const NAME: &'static str = "variants.prepare-reference";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn run(&self, call: &CallContext, arguments: &ReferenceArguments) -> Result<ReferenceResult, CallError> {
         let local = node::local_reference(call, &arguments.source)?;

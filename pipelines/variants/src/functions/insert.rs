@@ -33,7 +33,7 @@ impl Stage for InsertSize {
     type Arguments = InsertSizeArguments;
     type Result = InsertSizeResult;
     const NAME: &'static str = "variants.insert-size";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn run(&self, call: &CallContext, arguments: &InsertSizeArguments) -> Result<InsertSizeResult, CallError> {
         let command = command(call, arguments)?;

@@ -12,8 +12,8 @@ use super::cache::cached;
 use super::parts::{Digesting, ObjectReader};
 use crate::reference::{self, Contigs, Normalised};
 
-/// Raised when [`reference::normalise`] writes other bytes for the same reference.
-const LAYOUT: u32 = 1;
+/// Raised when [`reference::normalise`] writes other bytes for the same reference, or refuses it.
+const LAYOUT: u32 = 2;
 
 /// A FASTA on this node, with its `.fai` beside it.
 pub(super) struct LocalReference {
