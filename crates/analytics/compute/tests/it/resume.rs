@@ -110,6 +110,24 @@ async fn a_folder_has_one_engine_and_a_stopped_job_waits_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_unfinished_jobs_with_one_output_the_first_is_resumed() {
+    let folder = tempdir().unwrap();
+    let probe = ProbeArguments { sleep_ms: 60_000, ..ProbeArguments::default() };
+    let mut wanted = request(&ProbesArguments { probes: probes(1, probe), ..ProbesArguments::default() });
+    wanted.arguments["output"] = "s3://b/run".into();
+    let mut ids = Vec::new();
+    for _life in 0..2 {
+        let engine = engine(folder.path(), 1).await;
+        ids.push(engine.submit(wanted.clone()).await.unwrap());
+        engine.shutdown().await;
+    }
+    let engine = engine(folder.path(), 1).await;
+    assert_eq!(engine.resume_unfinished().await.unwrap(), ids[..1]);
+    assert_eq!(engine.job(&ids[1]).await.unwrap().summary.state, JobState::Interrupted);
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finished_call_whose_output_is_gone_or_changed_runs_again() {
     let folder = tempdir().unwrap();
     let engine = engine(folder.path(), 2).await;
