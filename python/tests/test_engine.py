@@ -17,9 +17,6 @@ from pathlib import Path
 
 import neardata
 import pytest
-from neardata import _native
-
-pytestmark = pytest.mark.skipif(not hasattr(_native, "run_cli"), reason="this build carries no engine")
 
 WAIT = 60.0
 
