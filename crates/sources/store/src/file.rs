@@ -1,10 +1,12 @@
 //! Local files: pinned reads, and writes that are durable when they return.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use neardata_core::{ByteRange, Chunks, ObjectRef, ObjectUri, Pin, RangedRead, ReadError};
@@ -180,19 +182,42 @@ impl Write for PendingFile {
     }
 }
 
-/// Makes a folder and its parents; the parents of what is new are synced, so that a power cut cannot take the path away.
+/// Makes a folder and its parents, and syncs what names them, so that a power cut cannot take the path away. A folder that is
+/// there already may be another writer's, made and not yet synced: once a process its path is synced too.
 fn create_folders(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
+    static SYNCED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    const REMEMBERED: usize = 10_000;
+    let synced = || SYNCED.lock().unwrap_or_else(PoisonError::into_inner);
+    let exists = folder.is_dir();
+    if exists && synced().contains(folder) {
         return Ok(());
     }
-    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
         create_folders(parent)?;
     }
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+    if !exists {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
     }
-    folder.parent().map_or(Ok(()), sync_folder)
+    match folder.parent().map_or(Ok(()), sync_folder) {
+        // A folder above that this user may not read, or of a file system that does not sync folders: nobody here made anything in it.
+        Err(error) if exists && !is_input_output(&error) => {}
+        outcome => outcome?,
+    }
+    let mut synced = synced();
+    if synced.len() >= REMEMBERED {
+        synced.clear();
+    }
+    synced.insert(folder.to_owned());
+    Ok(())
+}
+
+fn is_input_output(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -73,9 +73,8 @@ impl Platform {
         let addresses = std::fs::read_to_string(addresses).unwrap();
         let (s3, api) = addresses.split_once('\n').unwrap();
         command.args(["up", "--s3", s3, "--api", api, "--workers", "2", "--data"]).arg(&data);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         change(&mut command);
-        let mut child = command.spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = std::sync::Arc::<std::sync::Mutex<String>>::default();
         let streams: [Box<dyn Read + Send>; 2] = [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
         for stream in streams {

@@ -1,8 +1,10 @@
 //! `neardata jobs` and `neardata cache gc`.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
-use crate::harness::{Platform, fail, neardata, small, succeed, text};
+use crate::harness::{Platform, fail, neardata, run, run_variants, small, succeed, text};
 
 fn submit(platform: &Platform) -> String {
     let small = small();
@@ -63,4 +65,40 @@ fn without_a_platform_the_remedy_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = fail(neardata(folder.path()).args(["jobs", "list"]), 4);
     assert!(error.contains("neardata up") && error.contains("neardata env"), "{error}");
+}
+
+#[test]
+fn what_a_running_job_may_need_is_not_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Platform::start_with(folder.path(), |up| {
+        up.env("NEARDATA_TEST_LINGER_MS", "1000");
+    });
+    let job = submit(&platform);
+    let gc = || run(platform.neardata().args(["cache", "gc", "--older-than", "0s"]));
+    let swept = gc();
+    assert_eq!(state(&platform, &job), "running", "the job was too quick for this test");
+    let (said, noted) = (text(swept.stdout), text(swept.stderr));
+    assert!(swept.status.success() && noted.contains("a job is running"), "{noted}");
+    assert!(!said.contains("neardata-results"), "{said}");
+    succeed(platform.neardata().args(["jobs", "cancel", &job]));
+    while state(&platform, &job) == "running" {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let said = text(gc().stdout);
+    assert!(said.contains("neardata-results"), "{said}");
+
+    let output = folder.path().join("out");
+    let mut private = run_variants(folder.path(), &output, &["--slices", "2", "--regions", "2"]);
+    let mut private = private.env("NEARDATA_TEST_LINGER_MS", "1000").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let lock = output.join(".neardata/engine/lock");
+    while !(lock.exists() && std::fs::read_dir(output.join(".neardata/calls")).is_ok_and(|found| found.count() > 0)) {
+        assert!(private.try_wait().unwrap().is_none(), "the run ended before it could be looked at");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let error = fail(neardata(folder.path()).args(["cache", "gc", "--older-than", "0s"]).arg(&output), 4);
+    assert!(error.contains("under way") && error.contains(lock.to_str().unwrap()), "{error}");
+    assert!(private.wait().unwrap().success(), "a run lost what it needed");
+    let said = text(succeed(neardata(folder.path()).args(["cache", "gc", "--older-than", "0s"]).arg(&output)));
+    assert!(said.contains(output.to_str().unwrap()), "{said}");
+    assert!(output.join("calls.vcf.gz").exists(), "results are never swept");
 }

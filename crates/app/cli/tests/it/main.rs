@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod bad_input;
+mod durable;
 mod harness;
 mod jobs;
 mod kills;

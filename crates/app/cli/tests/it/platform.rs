@@ -1,8 +1,9 @@
 //! `neardata up`: start-up, keys, refusal of a second one, clean stop, restart.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use crate::harness::{Platform, fail, neardata, run, small, succeed, text};
 
@@ -135,4 +136,63 @@ fn configuration_explains_itself_and_shells_are_completed() {
         let help = text(run(neardata(folder.path()).args([command, "--help"])).stdout);
         assert!(help.contains("Example"), "{command}: {help}");
     }
+}
+
+#[test]
+fn keys_from_the_environment_are_asked_for_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [("NEARDATA_ACCESS_KEY", "lab"), ("NEARDATA_SECRET_KEY", "a secret of the lab's own")];
+    let data = folder.path().join("data");
+    let mut up = neardata(folder.path());
+    up.args(["up", "--s3", "127.0.0.1:0", "--api", "127.0.0.1:0", "--data"]).arg(&data).envs(keys);
+    let mut up = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let env = |keys: &[(&str, &str)]| run(neardata(folder.path()).args(["env", "--data"]).arg(&data).envs(keys.iter().copied()));
+    let mut shown = env(&keys);
+    for _ in 0..200 {
+        if shown.status.success() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        shown = env(&keys);
+    }
+    let shown = text(shown.stdout);
+    assert!(shown.contains("export AWS_ACCESS_KEY_ID=lab") && shown.contains("'a secret of the lab'\\''s own'"), "{shown}");
+    for wrong in [&[][..], &[keys[0], ("NEARDATA_SECRET_KEY", "another secret, long enough")]] {
+        let refused = env(wrong);
+        assert_eq!(refused.status.code(), Some(4));
+        let error = text(refused.stderr);
+        assert!(error.contains("NEARDATA_ACCESS_KEY and NEARDATA_SECRET_KEY"), "{error}");
+        assert_eq!(text(refused.stdout), "", "nothing is exported that would not work");
+    }
+    up.kill().unwrap();
+    up.wait().unwrap();
+}
+
+#[test]
+fn the_configuration_file_is_heeded() {
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (file, cache) = (folder.path().join("c.toml"), folder.path().join("elsewhere"));
+    let with = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = neardata(folder.path());
+        command.env("NEARDATA_CONFIG", &file).env_remove("NEARDATA_CACHE");
+        command
+    };
+    let mut slice = with(format!("cache = {:?}\n", cache.to_str().unwrap()));
+    succeed(slice.arg("slice").arg(small().mate(1)).args(["--n", "2"]));
+    assert!(cache.join("index").is_dir(), "the index went elsewhere than the configured cache");
+
+    let mut slice = with("[http]\nca_file = \"/nowhere/authority.pem\"\n".to_owned());
+    let error = fail(slice.args(["slice", "https://127.0.0.1:1/reads.fastq", "--n", "1"]), 1);
+    assert!(error.contains("/nowhere/authority.pem"), "{error}");
+
+    let mut slice = with(format!("[http]\nproxy = \"http://{}\"\n", proxy.local_addr().unwrap()));
+    let mut slice = slice.args(["slice", "https://reads.example/a.fastq", "--n", "1"]).stderr(Stdio::null()).spawn().unwrap();
+    let (connection, _) = proxy.accept().unwrap();
+    let mut asked = String::new();
+    BufReader::new(connection).read_line(&mut asked).unwrap();
+    assert_eq!(asked.trim_end(), "CONNECT reads.example:443 HTTP/1.1");
+    slice.kill().unwrap();
+    slice.wait().unwrap();
 }

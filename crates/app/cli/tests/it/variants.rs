@@ -117,6 +117,21 @@ fn through_the_platform_it_is_the_same() {
         "the platform's result has another digest than the private run's:\n{}",
         shown["result"]
     );
+
+    // Again on the platform: every call runs anew, beside the first run's results.
+    let refused = fail(platform.neardata().args(["reproduce", "s3://lab/out/manifest.json", "--output", "s3://lab/out/"]), 2);
+    assert!(refused.contains("choose another"), "{refused}");
+    let said = text(succeed(platform.neardata().args(["reproduce", "s3://lab/out/manifest.json", "--output", "s3://lab/again"])));
+    assert!(said.contains("identical") && said.contains(&digest) && !said.contains("DIFFERENT"), "{said}");
+    let listed = text(succeed(platform.neardata().args(["--json", "jobs", "list"])));
+    let job: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    let again: Value =
+        serde_json::from_slice(&succeed(platform.neardata().args(["--json", "jobs", "show", job["id"].as_str().unwrap()])))
+            .unwrap();
+    assert_ne!(again["id"], shown["id"]);
+    let calls = again["calls"].as_array().unwrap();
+    assert_eq!(calls.len(), shown["calls"].as_array().unwrap().len());
+    assert!(calls.iter().all(|call| call["state"] == "done" && !call["attempts"].as_array().unwrap().is_empty()), "{again}");
 }
 
 #[test]

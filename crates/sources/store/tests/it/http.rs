@@ -64,3 +64,28 @@ fn a_changed_tag_is_an_error() {
     let result = stores.open(&object).unwrap().read(ByteRange::new(0, 1000));
     assert!(matches!(result, Err(ReadError::Changed { .. })), "{result:?}");
 }
+
+/// A server with ideas of its own: its answer says it begins one byte after what was asked for.
+#[test]
+fn another_range_than_asked_for_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (count, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.unwrap();
+            let lines = BufReader::new(connection.try_clone().unwrap()).lines();
+            lines.take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty())).for_each(drop);
+            // The first question, for the object's size, is answered honestly.
+            let start = usize::from(count > 0);
+            let answer = format!(
+                "HTTP/1.1 206 Partial Content\r\ncontent-length: 1\r\ncontent-range: bytes {start}-{start}/1000\r\netag: \"a\"\r\nconnection: close\r\n\r\nx"
+            );
+            let _client_gone = connection.write_all(answer.as_bytes());
+        }
+    });
+    let stores = Stores::from_env().unwrap();
+    let object = stores.head(&format!("http://{address}/object").parse().unwrap()).unwrap();
+    assert_eq!(object.size, 1000);
+    let result = stores.open(&object).unwrap().read(ByteRange::new(0, 1)).unwrap_err().to_string();
+    assert!(result.contains("another range"), "{result}");
+}
