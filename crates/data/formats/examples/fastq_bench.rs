@@ -15,6 +15,8 @@ use neardata_formats::{Partition, SideCars, Slicer};
 use neardata_store::Stores;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // As the `neardata` command does.
+    neardata_store::keep_freed_buffers();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {

@@ -62,12 +62,16 @@ pub(crate) fn connect(
 }
 
 fn client_options(options: &StoreOptions, plain_http: bool) -> Result<ClientOptions, StoreError> {
+    let proxy = if plain_http { &options.http_proxy } else { &options.https_proxy };
+    // Reading certificates takes longer than a small request: only where there is TLS, which a proxy may speak too.
+    let tls = !plain_http || proxy.as_ref().is_some_and(|url| url.starts_with("https:"));
     // A read of a large range legitimately takes minutes: bound the silence between bytes, not the whole request.
     let mut client = ClientOptions::new()
         .with_allow_http(plain_http)
         .with_timeout_disabled()
-        .with_read_timeout(std::time::Duration::from_secs(60));
-    if let Some(path) = &options.ca_file {
+        .with_read_timeout(std::time::Duration::from_secs(60))
+        .with_no_system_certificates(!tls);
+    if let Some(path) = options.ca_file.as_ref().filter(|_| tls) {
         let certificates = std::fs::read(path)
             .map_err(|error| error.to_string())
             .and_then(|pem| Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string()))
@@ -76,7 +80,6 @@ fn client_options(options: &StoreOptions, plain_http: bool) -> Result<ClientOpti
             client = client.with_root_certificate(certificate);
         }
     }
-    let proxy = if plain_http { &options.http_proxy } else { &options.https_proxy };
     if let Some(proxy) = proxy {
         client = client.with_proxy_url(proxy);
         if let Some(excludes) = &options.no_proxy {

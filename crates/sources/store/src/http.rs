@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 use tokio::runtime::Handle;
 
 use crate::meter::Meter;
-use crate::{StoreError, StoreOptions};
+use crate::{StoreError, StoreOptions, ahead};
 
 pub(crate) fn client(options: &StoreOptions) -> Result<reqwest::Client, StoreError> {
     let wrong = |error: reqwest::Error| StoreError::Configuration(error.to_string());
@@ -175,7 +175,7 @@ impl RangedRead for HttpObject {
         if range.is_empty() {
             return Box::new(std::iter::empty());
         }
-        let (sender, receiver) = std::sync::mpsc::sync_channel(32);
+        let (sender, reader) = ahead::queue();
         let (client, object, name) = (self.client.clone(), self.object.clone(), self.name.clone());
         let (fetched, meter) = (Arc::clone(&self.fetched), self.meter.clone());
         self.runtime.spawn(async move {
@@ -184,7 +184,7 @@ impl RangedRead for HttpObject {
                 let mut response = match get(&client, &object, ByteRange::new(at, range.end)).await {
                     Ok(response) => response,
                     Err(error) => {
-                        let _reader_gone = sender.send(Err(error.into()));
+                        sender.send(Err(error.into())).await;
                         return;
                     }
                 };
@@ -199,18 +199,18 @@ impl RangedRead for HttpObject {
                     at += chunk.len() as u64;
                     fetched.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                     meter.add_fetched(chunk.len());
-                    if tokio::task::block_in_place(|| sender.send(Ok(chunk))).is_err() {
+                    if !sender.send(Ok(chunk)).await {
                         return;
                     }
                 }
                 if at == before {
                     let detail = format!("the answer ended at byte {at}");
-                    let _reader_gone = sender.send(Err(ReadError::Failed { name, detail }));
+                    sender.send(Err(ReadError::Failed { name, detail })).await;
                     return;
                 }
             }
         });
-        Box::new(receiver.into_iter())
+        Box::new(reader)
     }
 
     fn bytes_fetched(&self) -> u64 {

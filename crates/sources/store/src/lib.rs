@@ -14,6 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ahead;
+mod allocator;
 mod backend;
 mod error;
 mod file;
@@ -25,6 +27,7 @@ mod remote;
 mod stores;
 mod upload;
 
+pub use allocator::keep_freed_buffers;
 pub use error::StoreError;
 pub use options::{Credentials, StoreOptions};
 pub use stores::{Listed, PutOutcome, Stores};

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,14 +13,13 @@ use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use tokio::runtime::Handle;
 
 use crate::StoreError;
+use crate::ahead::{self, Reader, Sender};
 use crate::meter::Meter;
 
 /// A stream of a long range is a row of requests of this size, some of them under way at once.
 const PIECE: u64 = 16 << 20;
 /// Requests under way at once in one stream.
 const IN_FLIGHT: usize = 3;
-/// Chunks waiting between the network and the reader; a chunk is what one socket read gave, at most some 400 KiB.
-const WAITING: usize = 32;
 /// How often a body that broke off is asked for again from where it stopped.
 const RESUMES: u32 = 5;
 
@@ -65,12 +63,7 @@ impl Inner {
     }
 
     /// Sends the body of `range` in order; a body that breaks off is resumed where it stopped.
-    async fn forward(
-        &self,
-        first: Result<GetResult, ReadError>,
-        range: ByteRange,
-        sender: &SyncSender<Result<Bytes, ReadError>>,
-    ) -> bool {
+    async fn forward(&self, first: Result<GetResult, ReadError>, range: ByteRange, sender: &Sender) -> bool {
         let mut at = range.start;
         let mut answer = first;
         for attempt in 0..=RESUMES {
@@ -84,7 +77,7 @@ impl Inner {
                                 at += chunk.len() as u64;
                                 self.fetched.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                                 self.meter.add_fetched(chunk.len());
-                                if tokio::task::block_in_place(|| sender.send(Ok(chunk))).is_err() {
+                                if !sender.send(Ok(chunk)).await {
                                     return false;
                                 }
                             }
@@ -96,7 +89,7 @@ impl Inner {
                 }
             };
             if attempt == RESUMES || !matches!(broken, ReadError::Failed { .. }) {
-                let _reader_gone = sender.send(Err(broken));
+                sender.send(Err(broken)).await;
                 return false;
             }
             tracing::debug!(name = %self.name, at, "body broke off, resuming");
@@ -110,7 +103,7 @@ impl Inner {
         ReadError::Failed { name: self.name.clone(), detail: format!("the answer ended at byte {at}") }
     }
 
-    async fn run_ahead(self: Arc<Self>, range: ByteRange, sender: SyncSender<Result<Bytes, ReadError>>) {
+    async fn run_ahead(self: Arc<Self>, range: ByteRange, sender: Sender) {
         let mut starts = (range.start..range.end).step_by(PIECE as usize);
         let mut under_way = VecDeque::new();
         loop {
@@ -133,10 +126,10 @@ impl Inner {
         }
     }
 
-    fn start(self: &Arc<Self>, range: ByteRange) -> Receiver<Result<Bytes, ReadError>> {
-        let (sender, receiver) = mpsc::sync_channel(WAITING);
+    fn start(self: &Arc<Self>, range: ByteRange) -> Reader {
+        let (sender, reader) = ahead::queue();
         self.runtime.spawn(Arc::clone(self).run_ahead(range, sender));
-        receiver
+        reader
     }
 }
 
@@ -171,7 +164,7 @@ impl RangedRead for RemoteObject {
         if range.is_empty() {
             return Box::new(std::iter::empty());
         }
-        Box::new(self.0.start(range).into_iter())
+        Box::new(self.0.start(range))
     }
 
     fn bytes_fetched(&self) -> u64 {

@@ -34,7 +34,8 @@ type Connection = (Scheme, String, Option<StoreRef>);
 struct Shared {
     options: StoreOptions,
     runtime: Option<Runtime>,
-    http: reqwest::Client,
+    /// Made when first needed: it reads the system's certificates, which takes longer than a small read.
+    http: Mutex<Option<reqwest::Client>>,
     connected: Mutex<HashMap<Connection, Arc<dyn ObjectStore>>>,
 }
 
@@ -83,8 +84,7 @@ impl Stores {
             .enable_all()
             .build()
             .map_err(|error| StoreError::Configuration(error.to_string()))?;
-        let http = http::client(&options)?;
-        let shared = Shared { options, runtime: Some(runtime), http, connected: Mutex::default() };
+        let shared = Shared { options, runtime: Some(runtime), http: Mutex::default(), connected: Mutex::default() };
         Ok(Self { shared: Arc::new(shared), meter: Meter::default() })
     }
 
@@ -107,7 +107,7 @@ impl Stores {
     pub fn head(&self, uri: &ObjectUri) -> Result<ObjectRef, StoreError> {
         match uri.scheme() {
             Scheme::File => file::head(uri, &local(uri)?),
-            Scheme::Http | Scheme::Https => self.wait(http::head(self.shared.http.clone(), uri.clone()))?,
+            Scheme::Http | Scheme::Https => self.wait(http::head(self.http()?, uri.clone()))?,
             _ => {
                 let (store, path) = self.remote(uri, None)?;
                 let meta = self.run(uri, async move { store.head(&path).await })?;
@@ -121,9 +121,7 @@ impl Stores {
         let meter = self.meter.clone();
         match object.uri.scheme() {
             Scheme::File => Ok(Arc::new(FileObject::open(object, &local(&object.uri)?, meter)?)),
-            Scheme::Http | Scheme::Https => {
-                Ok(Arc::new(HttpObject::new(object, self.shared.http.clone(), self.runtime()?.clone(), meter)))
-            }
+            Scheme::Http | Scheme::Https => Ok(Arc::new(HttpObject::new(object, self.http()?, self.runtime()?.clone(), meter))),
             _ => {
                 let (store, path) = self.remote(&object.uri, object.store.as_ref())?;
                 Ok(Arc::new(RemoteObject::new(object, store, path, self.runtime()?.clone(), meter)))
@@ -320,6 +318,14 @@ impl Stores {
         let store = backend::connect(&self.shared.options, uri, server)?;
         connected.insert(key, Arc::clone(&store));
         Ok((store, path))
+    }
+
+    fn http(&self) -> Result<reqwest::Client, StoreError> {
+        let mut client = self.shared.http.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*client {
+            Some(client) => Ok(client.clone()),
+            None => Ok(client.insert(http::client(&self.shared.options)?).clone()),
+        }
     }
 
     fn runtime(&self) -> Result<&tokio::runtime::Handle, StoreError> {

@@ -31,6 +31,9 @@ pub(crate) fn run(cli: Cli, self_command: Vec<OsString>) -> Result<(), CliError>
     let filter = log.config.get("log").filter(|text| *text != "warn").map(str::to_owned);
     neardata_core::telemetry::install(default_level, filter.as_deref(), output::is_fancy());
     let json = cli.json;
+    if matches!(cli.command, Command::Slice(_) | Command::Read(_) | Command::Index(_) | Command::Worker) {
+        neardata_store::keep_freed_buffers();
+    }
     match cli.command {
         Command::Up(args) => asynchronous(up::run(&args, self_command)),
         Command::Env(args) => env::run(&args, json),
