@@ -10,7 +10,7 @@ use crate::detect::{Compression, Detected};
 use crate::gzip::{BgzfDecoder, BgzfStep, Boundary, GzipDecoder, Stop, WINDOW};
 use crate::index::{Index, IndexOptions, Point, Restart};
 use crate::input::Input;
-use crate::records::RecordScanner;
+use crate::records::{Position, RecordScanner};
 use crate::{FormatError, sidecar};
 
 /// How far an index pass has come.
@@ -232,7 +232,7 @@ impl<'a> Builder<'a> {
             options: IndexOptions { span: options.span.max(1), point_span: options.point_span.max(1) },
             progress,
             told: 0,
-            scanner: detected.format.scanner(),
+            scanner: detected.format.scanner(Position::Start),
             points: Vec::new(),
             unresolved: 0,
             out: 0,
@@ -325,8 +325,8 @@ impl<'a> Builder<'a> {
         if self.out == 0 {
             self.points.clear();
         } else if let Some(first) = self.points.first_mut() {
-            // Blank bytes before the first record belong to it.
-            (first.record, first.record_out) = (0, 0);
+            // Blank bytes before the first record belong to it, a header does not.
+            (first.record, first.record_out) = (0, self.scanner.preamble());
         }
         let size = self.reader.size();
         (self.progress)(Progress { done: size, total: size });
@@ -336,6 +336,7 @@ impl<'a> Builder<'a> {
             compression: self.detected.compression,
             records: self.scanner.started(),
             uncompressed: self.out,
+            preamble: self.scanner.preamble(),
             options: self.options,
             points: self.points,
             windows_length: self.windows_length,

@@ -51,7 +51,6 @@ const KNOWN_STRANGERS: &[(&[u8], &str, &str)] = &[
     (b"\xfd7zXZ\0", "xz", "Recompress it: `xz -dc FILE | bgzip > FILE.gz`"),
     (b"\x28\xb5\x2f\xfd", "Zstandard", "Recompress it: `zstd -dc FILE | bgzip > FILE.gz`"),
     (b"PK\x03\x04", "a zip archive", "Unpack it first"),
-    (b"BAM\x01", "BAM", "Convert it: `samtools fastq FILE | bgzip > FILE.fastq.gz`"),
     (b"CRAM", "CRAM", "Convert it: `samtools fastq FILE | bgzip > FILE.fastq.gz`"),
     (b"NCBI.sra", "SRA", "Convert it: `fasterq-dump FILE`"),
     (b"PAR1", "Parquet", "It is not sliced by this version"),

@@ -15,7 +15,9 @@ pub enum FormatError {
     #[error(transparent)]
     Slice(#[from] SliceError),
     /// The object is in no format known here.
-    #[error("{name}: unknown format ({found}); known: FASTQ, FASTA, CSV and text, each plain, gzip or BGZF. {remedy}")]
+    #[error(
+        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV and text, each plain, gzip or BGZF. {remedy}"
+    )]
     Unknown {
         /// the object
         name: String,
@@ -61,6 +63,28 @@ pub enum FormatError {
         format: &'static str,
         /// line of the uncompressed object, from 1
         line: u64,
+        /// what is wrong, and what to do
+        reason: String,
+    },
+    /// A binary record breaks the rules of its format.
+    #[error("{name}: malformed {format} in record {record}: {reason}")]
+    MalformedRecord {
+        /// the object
+        name: String,
+        /// `BAM`, …
+        format: &'static str,
+        /// number of the record, from 1
+        record: u64,
+        /// what is wrong, and what to do
+        reason: String,
+    },
+    /// A binary header breaks the rules of its format.
+    #[error("{name}: malformed {format} header: {reason}")]
+    MalformedHeader {
+        /// the object
+        name: String,
+        /// `BAM`, …
+        format: &'static str,
         /// what is wrong, and what to do
         reason: String,
     },

@@ -66,6 +66,8 @@ pub struct Index {
     pub records: u64,
     /// Size when uncompressed.
     pub uncompressed: u64,
+    /// Uncompressed bytes before the first record that belong to none: the header of a format that has one.
+    pub preamble: u64,
     /// How it was made.
     pub options: IndexOptions,
     /// Points in order of `out`; the first is at 0 unless the object holds nothing.
@@ -85,7 +87,7 @@ impl Index {
         let after = self.points.partition_point(|point| point.record <= record);
         match after.checked_sub(1).and_then(|at| self.points.get(at)) {
             Some(point) => (point.record, point.record_out),
-            None => (0, 0),
+            None => (0, self.preamble),
         }
     }
 

@@ -21,14 +21,16 @@ mod records;
 mod selection;
 mod sidecar;
 mod slicer;
+mod whole;
 
 pub use build::{Built, Progress, build_index};
 pub use detect::{Compression, Detected, detect};
 pub use error::FormatError;
 pub use index::{Index, IndexOptions, Point, Restart};
 pub use partition::Partition;
-pub use read::SliceReader;
+pub use read::RecordReader;
 pub use records::Format;
-pub use selection::{Selection, Stretch, WindowRef};
+pub use selection::{Preamble, Selection, Stretch, WindowRef};
 pub use sidecar::read_index;
 pub use slicer::{IndexSummary, SideCars, Slicer};
+pub use whole::SliceReader;

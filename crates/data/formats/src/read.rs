@@ -1,4 +1,4 @@
-//! Reading one stretch: exactly its uncompressed bytes.
+//! Reading one stretch: exactly the uncompressed bytes of its records.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use neardata_core::{ByteRange, RangedRead, ReadError};
 
 use crate::gzip::{BgzfDecoder, BgzfStep, GzipDecoder, Stop, WINDOW};
 use crate::input::Input;
-use crate::records::{Format, RecordScanner};
+use crate::records::{Format, Position, RecordScanner};
 use crate::selection::{Stretch, WindowRef};
 use crate::{Compression, FormatError};
 
 /// Decoded bytes held at a time.
 const BUFFER: usize = 256 * 1024;
 
-/// Reads the uncompressed bytes of one slice of one object; nothing before, nothing after.
+/// Reads the uncompressed bytes of one slice's records of one object; nothing before, nothing after.
 ///
-/// Besides [`Read`] it is [`BufRead`], whose `fill_buf` gives the decoded bytes without a copy, as does [`SliceReader::chunk`].
-pub struct SliceReader {
+/// Besides [`Read`] it is [`BufRead`], whose `fill_buf` gives the decoded bytes without a copy, as does [`RecordReader::chunk`].
+pub struct RecordReader {
     name: String,
     decoder: Decoder,
     format: Format,
@@ -71,7 +71,7 @@ enum Phase {
     Done,
 }
 
-impl SliceReader {
+impl RecordReader {
     /// A reader of `stretch` of `object`, with its side-car where the stretch needs one.
     pub fn new(
         object: Arc<dyn RangedRead>,
@@ -121,28 +121,26 @@ impl SliceReader {
         Ok(&self.block.bytes()[chunk])
     }
 
-    /// Makes `ready` hold something, unless the slice is over.
-    fn fill(&mut self) -> Result<(), FormatError> {
+    /// The bytes at hand, not yet consumed; empty only when the slice is over.
+    pub(crate) fn fill(&mut self) -> Result<&[u8], FormatError> {
         while self.ready.is_empty() {
             if matches!(self.phase, Phase::Done) {
-                return Ok(());
+                break;
             }
             if self.pending.is_empty() {
                 let known_end = self.stretch.to[0] == self.stretch.records[1];
                 let left = if known_end { self.stretch.to[1].saturating_sub(self.out) } else { u64::MAX };
-                if left == 0 {
-                    // The known end is reached: right when handing out, and a lie of the slice before that.
-                    return self.end_of_object();
-                }
-                self.pending = self.decode(left)?;
+                // At the known end nothing is decoded: right when handing out, and a lie of the slice before that.
+                self.pending = if left == 0 { 0..0 } else { self.decode(left)? };
                 if self.pending.is_empty() {
-                    return self.end_of_object();
+                    self.end_of_object()?;
+                    break;
                 }
                 self.out += self.pending.len() as u64;
             }
             self.advance()?;
         }
-        Ok(())
+        Ok(&self.block.bytes()[self.ready.clone()])
     }
 
     /// Looks at pending bytes in the present phase, and moves on to the next where it ends.
@@ -189,7 +187,11 @@ impl SliceReader {
     }
 
     fn after_known_start(&self) -> Phase {
-        if self.stretch.from[0] == self.stretch.records[0] { self.after_start() } else { Phase::Find(self.format.scanner()) }
+        if self.stretch.from[0] == self.stretch.records[0] {
+            self.after_start()
+        } else {
+            Phase::Find(self.format.scanner(Position::Record))
+        }
     }
 
     fn after_start(&self) -> Phase {
@@ -198,7 +200,7 @@ impl SliceReader {
     }
 
     fn after_known_end(&self, records: u64) -> Phase {
-        if records == 0 { Phase::Done } else { Phase::Count { scanner: self.format.scanner(), records } }
+        if records == 0 { Phase::Done } else { Phase::Count { scanner: self.format.scanner(Position::Record), records } }
     }
 
     /// Nothing more comes: right only where the slice ends at a known place that was reached.
@@ -251,10 +253,9 @@ impl SliceReader {
     }
 }
 
-impl BufRead for SliceReader {
+impl BufRead for RecordReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.fill()?;
-        Ok(&self.block.bytes()[self.ready.clone()])
+        Ok(self.fill()?)
     }
 
     fn consume(&mut self, amount: usize) {
@@ -262,7 +263,7 @@ impl BufRead for SliceReader {
     }
 }
 
-impl Read for SliceReader {
+impl Read for RecordReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let length = available.len().min(out.len());

@@ -33,6 +33,20 @@ pub struct Stretch {
     /// What decoding needs besides, for gzip between member starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowRef>,
+    /// The object's header, for formats that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preamble: Option<Preamble>,
+}
+
+/// The bytes before the first record, which make a file of any run of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preamble {
+    /// Bit of the object where decoding starts.
+    pub bit: u64,
+    /// Its uncompressed length, from the start of the object.
+    pub length: u64,
+    /// Byte of the object before which it is decoded.
+    pub stop: u64,
 }
 
 /// A stored window: raw deflate data within the side-car.
@@ -48,6 +62,8 @@ pub struct WindowRef {
 
 /// No stored window is longer: deflate adds little to 32 KiB that do not compress.
 pub(crate) const WINDOW_LIMIT: u32 = 48 * 1024;
+/// A longer header is not held in memory.
+pub(crate) const PREAMBLE_LIMIT: u64 = 256 << 20;
 
 impl Stretch {
     /// Records `[first, end)` of an indexed object.
@@ -73,7 +89,14 @@ impl Stretch {
             (Some(point), _) => point.bit.div_ceil(8),
             (None, _) => index.source.size,
         };
+        let preamble = (index.preamble > 0).then(|| {
+            let behind = index.points.iter().find(|point| point.out >= index.preamble);
+            let plain = (index.compression == Compression::Plain).then_some(index.preamble);
+            let stop = plain.or(behind.map(|point| point.bit.div_ceil(8))).unwrap_or(index.source.size);
+            Preamble { bit: index.points.first().map_or(0, |point| point.bit), length: index.preamble, stop }
+        });
         Self {
+            preamble,
             compression: index.compression,
             records: [first, end],
             bit: restart.map_or(0, |point| point.bit),
@@ -85,6 +108,13 @@ impl Stretch {
         }
     }
 
+    /// The header, as if it were a record.
+    pub(crate) fn of_preamble(compression: Compression, preamble: Preamble) -> Self {
+        let Preamble { bit, length, stop } = preamble;
+        let (from, to) = ([0, 0], [1, length]);
+        Self { compression, records: [0, 1], bit, out: 0, stop, from, to, window: None, preamble: None }
+    }
+
     /// Refuses what no index gives: a slice may come from anywhere.
     pub(crate) fn check(&self, format: &str, object_size: u64, index_size: Option<u64>) -> Result<(), SliceError> {
         let [first, end] = self.records;
@@ -92,6 +122,8 @@ impl Stretch {
         let [to, to_out] = self.to;
         let reason = if first > end || from > first || to > end || from > to || from_out > to_out {
             "its records are out of order"
+        } else if self.preamble.is_some_and(|preamble| preamble.stop > object_size || preamble.length > PREAMBLE_LIMIT) {
+            "its header lies outside its object or is too long"
         } else if self.out > from_out {
             "it starts behind its first record"
         } else if self.stop > object_size || self.bit / 8 > self.stop {

@@ -29,8 +29,16 @@ struct Header {
     compression: Compression,
     records: u64,
     uncompressed: u64,
+    /// Absent where it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    preamble: u64,
     options: IndexOptions,
     windows: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Everything of a side-car that comes before its windows.
@@ -43,6 +51,7 @@ pub(crate) fn encode(index: &Index) -> Vec<u8> {
         compression: index.compression,
         records: index.records,
         uncompressed: index.uncompressed,
+        preamble: index.preamble,
         options: index.options,
         windows: index.windows_length,
     });
@@ -108,6 +117,7 @@ pub fn read_index(reader: &dyn RangedRead) -> Result<Index, FormatError> {
         compression: header.compression,
         records: header.records,
         uncompressed: header.uncompressed,
+        preamble: header.preamble,
         options: header.options,
         points,
         windows_length: header.windows,
@@ -141,8 +151,8 @@ fn check(index: &Index) -> Result<(), &'static str> {
             }
     });
     let begins = match index.points.first() {
-        Some(first) => (first.out, first.record, first.record_out) == (0, 0, 0) && first.restart == Restart::Fresh,
-        None => index.uncompressed == 0 && index.records == 0,
+        Some(first) => (first.out, first.record, first.record_out) == (0, 0, index.preamble) && first.restart == Restart::Fresh,
+        None => index.uncompressed == 0 && index.records == 0 && index.preamble == 0,
     };
     if ordered && bounded && begins { Ok(()) } else { Err("its points are out of order") }
 }

@@ -8,8 +8,9 @@ use neardata_store::{StoreError, Stores};
 use crate::build::{Progress, build_index};
 use crate::index::{Index, IndexOptions};
 use crate::partition::{Partition, cuts};
-use crate::read::SliceReader;
+use crate::read::RecordReader;
 use crate::selection::{Selection, Stretch};
+use crate::whole::SliceReader;
 use crate::{Compression, Format, FormatError, detect, sidecar};
 
 /// Where side-cars lie.
@@ -61,6 +62,14 @@ struct Indexed {
     index: Index,
     side_car: IndexRef,
     built: bool,
+}
+
+/// One object of a slice, opened.
+struct Part {
+    object: Arc<dyn RangedRead>,
+    side_car: Option<Arc<dyn RangedRead>>,
+    format: Format,
+    stretch: Stretch,
 }
 
 impl Slicer {
@@ -128,8 +137,20 @@ impl Slicer {
         cut(&mates, partition, 1)
     }
 
-    /// Reads object number `object` (from 0) of a slice: exactly its uncompressed bytes.
+    /// Reads object number `object` (from 0) of a slice as a file of its own: its records, uncompressed, behind the object's header if
+    /// its format has one; BAM and BCF as BGZF.
     pub fn read(&self, slice: &Slice, object: usize) -> Result<SliceReader, FormatError> {
+        let part = self.part(slice, object)?;
+        SliceReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
+    }
+
+    /// Reads object number `object` (from 0) of a slice: exactly the uncompressed bytes of its records, without any header.
+    pub fn read_records(&self, slice: &Slice, object: usize) -> Result<RecordReader, FormatError> {
+        let part = self.part(slice, object)?;
+        RecordReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
+    }
+
+    fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {
         let format = Format::from_name(&slice.format).ok_or_else(|| FormatError::Unknown {
             name: "this slice".into(),
             found: format!("`{}`", slice.format),
@@ -146,7 +167,7 @@ impl Slicer {
             (Some(_), Some(index)) => Some(self.open_side_car(source, index)?),
             _ => None,
         };
-        SliceReader::new(self.stores.open(source)?, side_car.as_deref(), format, stretch)
+        Ok(Part { object: self.stores.open(source)?, side_car, format, stretch })
     }
 
     fn open_side_car(&self, source: &ObjectRef, index: &IndexRef) -> Result<Arc<dyn RangedRead>, FormatError> {

@@ -15,6 +15,8 @@ pub struct AwkwardObject {
     pub stored: Bytes,
     /// Its uncompressed bytes.
     pub content: Vec<u8>,
+    /// How many of them, at the start, are a header that belongs to no record.
+    pub header: usize,
 }
 
 /// A small, good enough source of numbers (SplitMix64).
@@ -109,7 +111,63 @@ pub fn awkward_texts() -> Vec<(String, Vec<u8>)> {
     texts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
 }
 
-/// One content, stored in every way it may be met.
+/// VCF with `records` variants of uneven lengths: header, records.
+pub fn vcf(records: u64, seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut dice = Dice(seed);
+    let mut header = b"##fileformat=VCFv4.3\n".to_vec();
+    for line in 0..dice.roll(40) {
+        header.extend_from_slice(format!("##contig=<ID=chr{line},length={}>\n", dice.roll(1 << 28)).as_bytes());
+    }
+    header.extend_from_slice(b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n");
+    let mut out = Vec::new();
+    for record in 0..records {
+        let reference = "A".repeat(1 + dice.roll(30) as usize);
+        let note = "x".repeat(dice.roll(80) as usize);
+        out.extend_from_slice(format!("chr1\t{}\t.\t{reference}\tC\t{}\t.\tN={note}\n", record + 1, dice.roll(99)).as_bytes());
+    }
+    (header, out)
+}
+
+/// What a BAM file holds inside its BGZF, with `records` unmapped reads of uneven lengths: header, records.
+pub fn bam(records: u64, seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut dice = Dice(seed);
+    let text = "@HD\tVN:1.6\n".repeat(dice.roll(30) as usize);
+    let references = dice.roll(20);
+    let mut header = b"BAM\x01".to_vec();
+    header.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    header.extend_from_slice(text.as_bytes());
+    header.extend_from_slice(&(references as u32).to_le_bytes());
+    for number in 0..references {
+        let name = format!("chr{number}\0");
+        header.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        header.extend_from_slice(name.as_bytes());
+        header.extend_from_slice(&(dice.roll(1 << 28) as u32).to_le_bytes());
+    }
+    let mut out = Vec::new();
+    for record in 0..records {
+        let (name, bases) = (format!("r{record}\0"), dice.roll(300) as usize);
+        let mut body = [(-1_i32).to_le_bytes(), (-1_i32).to_le_bytes()].concat();
+        body.extend_from_slice(&[name.len() as u8, 0]);
+        body.extend_from_slice(&[4680_u16.to_le_bytes(), 0_u16.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+        body.extend_from_slice(&(bases as u32).to_le_bytes());
+        body.extend_from_slice(&[(-1_i32).to_le_bytes(), (-1_i32).to_le_bytes(), 0_i32.to_le_bytes()].concat());
+        body.extend_from_slice(name.as_bytes());
+        body.extend((0..bases.div_ceil(2)).map(|_| dice.roll(256) as u8));
+        body.extend((0..bases).map(|_| dice.roll(40) as u8));
+        out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        out.extend_from_slice(&body);
+    }
+    (header, out)
+}
+
+/// A content whose first bytes are a header, stored in every way it may be met.
+pub fn headed(name: &str, (mut header, records): (Vec<u8>, Vec<u8>)) -> Vec<AwkwardObject> {
+    let length = header.len();
+    header.extend_from_slice(&records);
+    encodings(name, &header).into_iter().map(|object| AwkwardObject { header: length, ..object }).collect()
+}
+
+/// One content without a header, stored in every way it may be met.
 pub fn encodings(name: &str, content: &[u8]) -> Vec<AwkwardObject> {
     let thirds = content.len().div_ceil(3).max(1);
     let with_zeros = [gzip(content, 6), vec![0; 700]].concat();
@@ -135,7 +193,7 @@ pub fn encodings(name: &str, content: &[u8]) -> Vec<AwkwardObject> {
             // `.0.gz` to `.9.gz` stand before the format's ending, which must stay the last but `.gz`.
             let (prefix, ending) = ending.strip_suffix(".gz").map_or(("", ""), |prefix| (prefix, ".gz"));
             let content = content.to_vec();
-            AwkwardObject { name: format!("{way}{prefix}-{name}{ending}"), stored: stored.into(), content }
+            AwkwardObject { name: format!("{way}{prefix}-{name}{ending}"), stored: stored.into(), content, header: 0 }
         })
         .collect()
 }

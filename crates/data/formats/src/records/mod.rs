@@ -5,6 +5,8 @@
 mod csv;
 mod fasta;
 mod fastq;
+mod framed;
+mod lines;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,14 @@ use crate::FormatError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
+    /// Alignments, binary.
+    Bam,
+    /// Variants, binary.
+    Bcf,
+    /// Variants, one a line, behind header lines.
+    Vcf,
+    /// Alignments, one a line, behind header lines.
+    Sam,
     /// Sequencing reads, four lines a record.
     Fastq,
     /// Sequences; a record begins with a `>` line.
@@ -34,38 +44,85 @@ pub(crate) struct Entry {
     pub(crate) extensions: &'static [&'static str],
     /// Whether the first bytes of an object look like it.
     pub(crate) sniff: fn(&[u8]) -> bool,
-    pub(crate) scanner: fn() -> Box<dyn RecordScanner>,
+    pub(crate) scanner: fn(Position) -> Box<dyn RecordScanner>,
+    /// Whether a slice of it is a file of its own only as BGZF.
+    pub(crate) always_bgzf: bool,
+}
+
+/// Where in an object a scanner begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// At its first byte.
+    Start,
+    /// At the first byte of a record.
+    Record,
 }
 
 /// Every format there is, in the order they are tried; the last takes any text.
 pub(crate) static FORMATS: &[Entry] = &[
     Entry {
+        format: Format::Bam,
+        name: "bam",
+        extensions: &["bam"],
+        sniff: framed::sniff_bam,
+        scanner: |position| Box::new(framed::Framed::bam(position)),
+        always_bgzf: true,
+    },
+    Entry {
+        format: Format::Bcf,
+        name: "bcf",
+        extensions: &["bcf"],
+        sniff: framed::sniff_bcf,
+        scanner: |position| Box::new(framed::Framed::bcf(position)),
+        always_bgzf: true,
+    },
+    Entry {
+        format: Format::Vcf,
+        name: "vcf",
+        extensions: &["vcf"],
+        sniff: lines::sniff_vcf,
+        scanner: |position| Box::new(lines::HeadedLines::vcf(position)),
+        always_bgzf: false,
+    },
+    Entry {
+        format: Format::Sam,
+        name: "sam",
+        extensions: &["sam"],
+        sniff: lines::sniff_sam,
+        scanner: |position| Box::new(lines::HeadedLines::sam(position)),
+        always_bgzf: false,
+    },
+    Entry {
         format: Format::Fastq,
         name: "fastq",
         extensions: &["fastq", "fq"],
         sniff: fastq::sniff,
-        scanner: || Box::new(fastq::FastqScanner::default()),
+        scanner: |_| Box::new(fastq::FastqScanner::default()),
+        always_bgzf: false,
     },
     Entry {
         format: Format::Fasta,
         name: "fasta",
         extensions: &["fasta", "fa", "fna", "ffn", "faa", "frn", "fas", "mpfa"],
         sniff: fasta::sniff,
-        scanner: || Box::new(fasta::FastaScanner::default()),
+        scanner: |_| Box::new(fasta::FastaScanner::default()),
+        always_bgzf: false,
     },
     Entry {
         format: Format::Csv,
         name: "csv",
         extensions: &["csv"],
         sniff: |_| false,
-        scanner: || Box::new(csv::CsvScanner::default()),
+        scanner: |_| Box::new(csv::CsvScanner::default()),
+        always_bgzf: false,
     },
     Entry {
         format: Format::Text,
         name: "text",
-        extensions: &["txt", "text", "tsv", "tab", "bed", "gff", "gff3", "gtf", "json", "jsonl", "ndjson", "log", "md", "sam"],
+        extensions: &["txt", "text", "tsv", "tab", "bed", "gff", "gff3", "gtf", "json", "jsonl", "ndjson", "log", "md"],
         sniff: text::sniff,
-        scanner: || Box::new(text::TextScanner::default()),
+        scanner: |_| Box::new(text::TextScanner::default()),
+        always_bgzf: false,
     },
 ];
 
@@ -88,8 +145,8 @@ impl Format {
         FORMATS.iter().find(|entry| entry.name == name).map(|entry| entry.format)
     }
 
-    pub(crate) fn scanner(self) -> Box<dyn RecordScanner> {
-        (self.entry().scanner)()
+    pub(crate) fn scanner(self, position: Position) -> Box<dyn RecordScanner> {
+        (self.entry().scanner)(position)
     }
 }
 
@@ -99,7 +156,7 @@ impl std::fmt::Display for Format {
     }
 }
 
-/// Follows a run of bytes that begins at a record's first byte (or at the start of the object) and counts record starts.
+/// Follows a run of bytes that begins at a record's first byte, or at the start of the object, and counts record starts.
 pub(crate) trait RecordScanner: Send {
     /// Takes the next bytes, up to just before record number `until` (from 0, counted since the scanner was made) begins;
     /// returns how many it took. It takes all of them when that record does not begin among them.
@@ -107,6 +164,11 @@ pub(crate) trait RecordScanner: Send {
 
     /// Records begun so far.
     fn started(&self) -> u64;
+
+    /// Bytes before the first record that belong to none: a header. Known once that record has begun, or at the object's end.
+    fn preamble(&self) -> u64 {
+        0
+    }
 
     /// Tells that the object ends here.
     fn finish(&mut self) -> Result<(), Malformed>;
@@ -117,6 +179,8 @@ pub(crate) trait RecordScanner: Send {
 pub(crate) enum Malformed {
     /// At a line, from 1, counted since the scanner was made.
     Line { format: &'static str, line: u64, reason: String },
+    /// In a record, from 1; 0 is the header.
+    Record { format: &'static str, record: u64, reason: String },
     /// One name twice; record numbers from 1.
     Duplicate { sequence: String, first: u64, second: u64 },
 }
@@ -126,6 +190,8 @@ impl Malformed {
         let name = name.to_owned();
         match self {
             Malformed::Line { format, line, reason } => FormatError::Malformed { name, format, line, reason },
+            Malformed::Record { format, record: 0, reason } => FormatError::MalformedHeader { name, format, reason },
+            Malformed::Record { format, record, reason } => FormatError::MalformedRecord { name, format, record, reason },
             Malformed::Duplicate { sequence, first, second } => FormatError::DuplicateName { name, sequence, first, second },
         }
     }

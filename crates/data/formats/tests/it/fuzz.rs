@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use neardata_core::{MemoryObject, ObjectRef, Pin, RangedRead};
 use neardata_formats::conformance::{awkward_texts, bgzf, encodings, fastq, gzip};
-use neardata_formats::{Built, Format, FormatError, IndexOptions, SliceReader, Stretch, build_index, detect, read_index};
+use neardata_formats::{Built, Format, FormatError, IndexOptions, RecordReader, Stretch, build_index, detect, read_index};
 use proptest::prelude::*;
 
 use crate::law::cases;
@@ -106,7 +106,7 @@ proptest! {
         let stretch: Stretch = serde_json::from_value(stretch).unwrap();
         let object: Arc<dyn RangedRead> = Arc::new(MemoryObject::new("reads", stored));
         let index = MemoryObject::new("side-car", vec![7; 3000]);
-        if let Ok(reader) = SliceReader::new(object, Some(&index), Format::Fastq, stretch) {
+        if let Ok(reader) = RecordReader::new(object, Some(&index), Format::Fastq, stretch) {
             let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
         }
     }
@@ -135,7 +135,7 @@ fn slightly_wrong_selections() {
                     "from": [point.record, point.record_out], "to": [to, to_out],
                 }))
                 .unwrap();
-                if let Ok(reader) = SliceReader::new(Arc::clone(&object), None, Format::Fastq, stretch) {
+                if let Ok(reader) = RecordReader::new(Arc::clone(&object), None, Format::Fastq, stretch) {
                     let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
                 }
             }

@@ -1,6 +1,6 @@
 //! The partition law.
 
-use neardata_formats::conformance::{Suite, awkward_texts, encodings, fasta, fastq, lines};
+use neardata_formats::conformance::{Suite, awkward_texts, bam, encodings, fasta, fastq, headed, lines, vcf};
 use proptest::prelude::*;
 
 #[test]
@@ -20,6 +20,30 @@ fn larger_objects_obey_the_law_however_they_are_stored() {
         for object in encodings(name, &content) {
             suite.check(&object).unwrap();
         }
+    }
+}
+
+#[test]
+fn objects_with_a_header_obey_the_law_however_they_are_stored() {
+    let suite = Suite::in_memory().unwrap();
+    let sam = |records: u64| (b"@HD\tVN:1.6\n@CO\tx\n".to_vec(), b"r\t4\t*\t0\t0\t*\t*\t0\t0\tA\tI\n".repeat(records as usize));
+    let bcf = |records: u64| {
+        let record = [24_u32.to_le_bytes(), 3_u32.to_le_bytes()].concat().into_iter().chain([7; 27]).collect::<Vec<u8>>();
+        (b"BCF\x02\x02\x05\0\0\0##x\n\0".to_vec(), record.repeat(records as usize))
+    };
+    for records in [0, 1, 2, 1200] {
+        for (name, content) in
+            [("h.vcf", vcf(records, 5)), ("h.bam", bam(records, 6)), ("h.sam", sam(records)), ("h.bcf", bcf(records))]
+        {
+            for object in headed(name, content) {
+                suite.check(&object).unwrap();
+            }
+        }
+    }
+    let (header, mut records) = vcf(50, 7);
+    records.pop();
+    for object in headed("no-end.vcf", (header, records)) {
+        suite.check(&object).unwrap();
     }
 }
 
@@ -47,7 +71,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(12), ..ProptestConfig::default() })]
 
     #[test]
-    fn any_object_obeys_the_law(records in 0_u64..900, seed: u64, which in 0_usize..3, way in 0_usize..20, cut in 0_usize..40) {
+    fn any_object_obeys_the_law(records in 0_u64..900, seed: u64, which in 0_usize..5, way in 0_usize..20, cut in 0_usize..40) {
         let (name, mut content) = match which {
             0 => ("p.fastq", fastq(records, seed)),
             1 => ("p.fa", fasta(records / 8, seed)),
@@ -56,7 +80,11 @@ proptest! {
         if which == 2 {
             content.truncate(content.len().saturating_sub(cut));
         }
-        let objects = encodings(name, &content);
+        let objects = match which {
+            3 => headed("p.vcf", vcf(records, seed)),
+            4 => headed("p.bam", bam(records, seed)),
+            _ => encodings(name, &content),
+        };
         let suite = Suite::in_memory().unwrap();
         suite.check(&objects[way % objects.len()]).map_err(TestCaseError::fail)?;
     }
