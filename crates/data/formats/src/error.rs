@@ -143,6 +143,48 @@ pub enum FormatError {
     /// A partition that means nothing.
     #[error("a partition into {0} makes no sense; the number must be at least 1")]
     Partition(&'static str),
+    /// A region that cannot be understood.
+    #[error("`{0}` is no region; write `chr20`, `chr20:1000-2000` or `chr20:1000-`, positions from 1, both ends in")]
+    RegionSyntax(String),
+    /// The object has no such reference.
+    #[error("{name}: has no reference `{reference}`; it has: {known}")]
+    NoReference {
+        /// the object
+        name: String,
+        /// what was asked for
+        reference: String,
+        /// some that there are
+        known: String,
+    },
+    /// The object cannot be asked for regions.
+    #[error(
+        "{name}: regions need sorted BAM, BCF or VCF in BGZF, this is {found}; for VCF: `bcftools sort -Oz -o SORTED.vcf.gz FILE`, \
+         for SAM: `samtools sort -o SORTED.bam FILE`"
+    )]
+    NoRegions {
+        /// the object
+        name: String,
+        /// what it is
+        found: String,
+    },
+    /// Records out of order.
+    #[error("{name}: record {record} lies before the one in front of it, so regions cannot be found; sort it first: `{remedy}`")]
+    Unsorted {
+        /// the object
+        name: String,
+        /// number of the record, from 1
+        record: u64,
+        /// the command that sorts it
+        remedy: &'static str,
+    },
+    /// The index that lies beside the object cannot be used.
+    #[error("{name}: its region index is unusable ({reason}); make it again with `samtools index` or `tabix`, or remove it")]
+    RegionIndex {
+        /// the object or its index
+        name: String,
+        /// what is wrong
+        reason: String,
+    },
     /// The side-car index is damaged.
     #[error("{name}: the side-car index is damaged ({reason}); run `neardata index` on the object to rebuild it")]
     SideCar {

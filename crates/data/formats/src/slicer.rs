@@ -9,6 +9,7 @@ use crate::build::{Progress, build_index};
 use crate::index::{Index, IndexOptions};
 use crate::partition::{Partition, cuts};
 use crate::read::RecordReader;
+use crate::region::RegionPlanner;
 use crate::selection::{Selection, Stretch};
 use crate::whole::SliceReader;
 use crate::{Compression, Format, FormatError, detect, sidecar};
@@ -137,9 +138,28 @@ impl Slicer {
         cut(&mates, partition, 1)
     }
 
+    /// One slice a region: all records of sorted BAM, BCF or VCF in BGZF that overlap it. Regions are written as samtools reads them
+    /// (`chr20:1000-2000`, positions from 1, both ends in). The index that lies beside the object is used (`.bai`, `.csi`, `.tbi`);
+    /// where there is none, one is made in one pass and kept among the side-cars.
+    pub fn region_slices(
+        &self,
+        uri: &ObjectUri,
+        regions: &[&str],
+        progress: &dyn Fn(Progress),
+    ) -> Result<Vec<Slice>, FormatError> {
+        let source = self.stores.head(uri)?;
+        let detected = detect(self.stores.open(&source)?.as_ref())?;
+        let planner = RegionPlanner::new(&self.stores, &self.side_cars.root, source, detected, progress)?;
+        regions.iter().map(|region| planner.slice(region)).collect()
+    }
+
     /// Reads object number `object` (from 0) of a slice as a file of its own: its records, uncompressed, behind the object's header if
     /// its format has one; BAM and BCF as BGZF.
     pub fn read(&self, slice: &Slice, object: usize) -> Result<SliceReader, FormatError> {
+        if slice.selection.get("region").is_some() {
+            let (format, source) = (format_of(slice)?, object_of(slice, object)?);
+            return SliceReader::of_region(self.stores.open(source)?, format, slice.selection_as()?);
+        }
         let part = self.part(slice, object)?;
         SliceReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
     }
@@ -151,16 +171,10 @@ impl Slicer {
     }
 
     fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {
-        let format = Format::from_name(&slice.format).ok_or_else(|| FormatError::Unknown {
-            name: "this slice".into(),
-            found: format!("`{}`", slice.format),
-            remedy: "A later version of the program may have written it".into(),
-        })?;
+        let (format, source) = (format_of(slice)?, object_of(slice, object)?);
         let Selection { mut stretches } = slice.selection_as()?;
-        let no_such = || FormatError::NoSuchObject { asked: object, held: slice.objects.len() };
-        let source = slice.objects.get(object).ok_or_else(no_such)?;
         if object >= stretches.len() {
-            return Err(no_such());
+            return Err(FormatError::NoSuchObject { asked: object, held: stretches.len() });
         }
         let stretch = stretches.swap_remove(object);
         let side_car = match (stretch.window, slice.index.get(object)) {
@@ -212,6 +226,18 @@ impl Slicer {
         let index = sidecar::read_index(self.stores.open(&object)?.as_ref())?;
         Ok(Some((index, reference(object))))
     }
+}
+
+fn format_of(slice: &Slice) -> Result<Format, FormatError> {
+    Format::from_name(&slice.format).ok_or_else(|| FormatError::Unknown {
+        name: "this slice".into(),
+        found: format!("`{}`", slice.format),
+        remedy: "A later version of the program may have written it".into(),
+    })
+}
+
+fn object_of(slice: &Slice, object: usize) -> Result<&ObjectRef, FormatError> {
+    slice.objects.get(object).ok_or(FormatError::NoSuchObject { asked: object, held: slice.objects.len() })
 }
 
 /// How slices refer to a side-car. Where the store gives no strong tag the size is enough: a window is checked against the checksum

@@ -9,8 +9,9 @@ use neardata_core::RangedRead;
 use crate::gzip::BgzfEncoder;
 use crate::read::RecordReader;
 use crate::records::Format;
+use crate::region::{RegionReader, RegionSelection};
 use crate::selection::Stretch;
-use crate::{FormatError, selection};
+use crate::{Compression, FormatError, selection};
 
 /// Reads one slice of one object as a valid file: what its records are, behind the header of formats that have one (VCF, SAM, BAM,
 /// BCF); BAM and BCF come as BGZF, everything else uncompressed.
@@ -19,10 +20,32 @@ use crate::{FormatError, selection};
 pub struct SliceReader {
     /// What of the header is still to be handed out.
     header: Bytes,
-    records: RecordReader,
+    records: Records,
     bgzf: Option<BgzfEncoder>,
     /// Bytes that [`SliceReader::chunk`] gave and nobody has to see again.
     lent: usize,
+}
+
+/// Where a slice's records come from.
+enum Records {
+    Stretch(RecordReader),
+    Region(Box<RegionReader>),
+}
+
+impl Records {
+    fn fill(&mut self) -> Result<&[u8], FormatError> {
+        match self {
+            Records::Stretch(reader) => reader.fill(),
+            Records::Region(reader) => reader.fill(),
+        }
+    }
+
+    fn pass(&mut self, amount: usize) {
+        match self {
+            Records::Stretch(reader) => reader.consume(amount),
+            Records::Region(reader) => reader.pass(amount),
+        }
+    }
 }
 
 impl SliceReader {
@@ -40,8 +63,23 @@ impl SliceReader {
             }
             None => Bytes::new(),
         };
-        let bgzf = format.entry().always_bgzf.then(BgzfEncoder::default);
-        Ok(Self { header, records: RecordReader::new(object, index, format, stretch)?, bgzf, lent: 0 })
+        Ok(Self::behind(header, format, Records::Stretch(RecordReader::new(object, index, format, stretch)?)))
+    }
+
+    /// A reader of the records of a region.
+    pub(crate) fn of_region(
+        object: Arc<dyn RangedRead>,
+        format: Format,
+        selection: RegionSelection,
+    ) -> Result<Self, FormatError> {
+        let preamble = selection.preamble;
+        let records = RegionReader::new(Arc::clone(&object), format, selection)?;
+        let header = read_preamble(&object, format, Stretch::of_preamble(Compression::Bgzf, preamble))?;
+        Ok(Self::behind(header, format, Records::Region(Box::new(records))))
+    }
+
+    fn behind(header: Bytes, format: Format, records: Records) -> Self {
+        Self { header, records, bgzf: format.entry().always_bgzf.then(BgzfEncoder::default), lent: 0 }
     }
 
     /// The next bytes, without a copy; empty at the end. Each call moves past what the one before gave.
@@ -66,9 +104,13 @@ impl SliceReader {
                 bgzf.write(&std::mem::take(&mut self.header));
                 continue;
             }
-            match self.records.chunk()? {
-                [] => bgzf.finish(),
-                chunk => bgzf.write(chunk),
+            let chunk = self.records.fill()?;
+            if chunk.is_empty() {
+                bgzf.finish();
+            } else {
+                bgzf.write(chunk);
+                let length = chunk.len();
+                self.records.pass(length);
             }
         }
         Ok(bgzf.ready())
@@ -87,7 +129,7 @@ impl SliceReader {
         match &mut self.bgzf {
             Some(bgzf) => bgzf.pass(amount),
             None if !self.header.is_empty() => self.header = self.header.slice(amount.min(self.header.len())..),
-            None => self.records.consume(amount),
+            None => self.records.pass(amount),
         }
     }
 }

@@ -33,8 +33,17 @@ fn partition(args: &PartitionArgs) -> Result<Partition, CliError> {
 pub(crate) fn slice(args: &SliceArgs) -> Result<(), CliError> {
     let slicer = slicer()?;
     let uri = object_uri(&args.uri)?;
-    let partition = partition(&args.partition)?;
     let bar = IndexBar::new();
+    if !args.partition.region.is_empty() {
+        if args.mate2.is_some() {
+            return Err(CliError::Usage("--region goes with one object, not with --mate2".to_owned()));
+        }
+        let regions: Vec<&str> = args.partition.region.iter().map(String::as_str).collect();
+        let slices = slicer.region_slices(&uri, &regions, &|progress| bar.show(&uri, progress))?;
+        bar.clear();
+        return slices.iter().try_for_each(|slice| output::line(slice.to_json()));
+    }
+    let partition = partition(&args.partition)?;
     slicer.index(&uri, &|progress| bar.show(&uri, progress))?;
     let slices = match &args.mate2 {
         Some(mate2) => {

@@ -33,6 +33,11 @@ impl<'a> BgzfDecoder<'a> {
         Self { name: name.to_owned(), input, decompressor: Decompressor::new(), blocks: 0, last_was_empty: false }
     }
 
+    /// Offset in the object of the next block.
+    pub(crate) fn offset(&self) -> u64 {
+        self.input.offset()
+    }
+
     /// Decodes one block into `output`, which must have room for 64 KiB.
     pub(crate) fn step(&mut self, output: &mut [u8]) -> Result<BgzfStep, FormatError> {
         let offset = self.input.offset();

@@ -1,0 +1,193 @@
+//! The binning index of an object: the one that lies beside it, or one of our own among the side-cars.
+
+use std::io::{self, Write};
+
+use neardata_core::{ObjectRef, ObjectUri, RangedRead, canonical};
+use neardata_store::{StoreError, Stores};
+use noodles_bam::bai;
+use noodles_bgzf::VirtualPosition;
+use noodles_core::Position;
+use noodles_csi as csi;
+use noodles_csi::binning_index::index::reference_sequence::bin::Chunk;
+use noodles_csi::binning_index::{BinningIndex, Indexer};
+use serde::{Deserialize, Serialize};
+
+use super::extent::{self, Reference};
+use super::walk::{self, Header};
+use crate::{Format, FormatError, Progress};
+
+/// First bytes of an index of our own; the last is the layout's version.
+const MAGIC: &[u8; 9] = b"NDREGION\x01";
+/// Bins of 16 kb and six levels: references up to 2^32 bases.
+const MIN_SHIFT: u8 = 14;
+const DEPTH: u8 = 6;
+/// Progress is told every so many bytes.
+const TELL_EVERY: u64 = 4 << 20;
+
+/// An index, and the names it knows its references by.
+pub(crate) struct RegionIndex {
+    pub(crate) index: Box<dyn BinningIndex>,
+    /// For VCF, whose header need not name them all; empty for formats whose header does.
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OwnHeader {
+    v: u32,
+    source: ObjectRef,
+    names: Vec<String>,
+}
+
+/// The index that lies beside the object, as `samtools index`, `tabix` and `bcftools index` name it.
+pub(crate) fn beside(stores: &Stores, uri: &ObjectUri, format: Format) -> Result<Option<RegionIndex>, FormatError> {
+    let endings: &[&str] = if format == Format::Bam { &["bai", "csi"] } else { &["tbi", "csi"] };
+    for ending in endings {
+        for address in neighbours(uri, ending, format) {
+            let bytes = match stores.get(&address) {
+                Ok(bytes) => bytes,
+                Err(StoreError::NotFound { .. } | StoreError::Denied { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let damaged = |error: io::Error| FormatError::RegionIndex { name: address.to_string(), reason: error.to_string() };
+            return parse(ending, &bytes).map(Some).map_err(damaged);
+        }
+    }
+    Ok(None)
+}
+
+/// `x.bam.bai`, and for BAM `x.bai` too.
+fn neighbours(uri: &ObjectUri, ending: &str, format: Format) -> Vec<ObjectUri> {
+    let text = uri.to_string();
+    // An address with a query (a presigned one) names one object alone.
+    if text.contains('?') {
+        return Vec::new();
+    }
+    let stem = (format == Format::Bam).then(|| text.strip_suffix(".bam")).flatten();
+    let names = [Some(format!("{text}.{ending}")), stem.map(|stem| format!("{stem}.{ending}"))];
+    names.into_iter().flatten().filter_map(|name| name.parse().ok()).collect()
+}
+
+fn parse(ending: &str, bytes: &[u8]) -> io::Result<RegionIndex> {
+    let index: Box<dyn BinningIndex> = match ending {
+        "bai" => Box::new(bai::io::Reader::new(bytes).read_index()?),
+        "tbi" => Box::new(noodles_tabix::io::Reader::new(bytes).read_index()?),
+        _ => Box::new(csi::io::Reader::new(bytes).read_index()?),
+    };
+    let names = index.header().map(|header| header.reference_sequence_names().iter().map(ToString::to_string).collect());
+    Ok(RegionIndex { names: names.unwrap_or_default(), index })
+}
+
+/// The address of our own index of an object.
+pub(crate) fn own_address(root: &ObjectUri, object: &ObjectRef) -> ObjectUri {
+    let key = canonical::digest(&(&object.uri, &object.store));
+    root.join(&format!("v1/{}/{}.ndregion", &key[..2], &key[2..]))
+}
+
+/// Our own index of this version of the object, if it was made before.
+pub(crate) fn own(stores: &Stores, address: &ObjectUri, source: &ObjectRef) -> Result<Option<RegionIndex>, FormatError> {
+    let bytes = match stores.get(address) {
+        Ok(bytes) => bytes,
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let parsed = decode(&bytes);
+    if parsed.is_none() {
+        tracing::warn!(%address, "the region index is damaged; building it again");
+    }
+    Ok(parsed.filter(|(header, _)| header.source == *source).map(|(header, index)| RegionIndex { index, names: header.names }))
+}
+
+fn decode(bytes: &[u8]) -> Option<(OwnHeader, Box<dyn BinningIndex>)> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (header, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let header: OwnHeader = serde_json::from_slice(header).ok().filter(|header: &OwnHeader| header.v == 1)?;
+    let index = csi::io::Reader::new(rest).read_index().ok()?;
+    Some((header, Box::new(index)))
+}
+
+/// Makes an index in one pass over the object, and keeps it.
+pub(crate) fn build(
+    stores: &Stores,
+    address: &ObjectUri,
+    source: &ObjectRef,
+    object: &dyn RangedRead,
+    format: Format,
+    header: &Header,
+    progress: &dyn Fn(Progress),
+) -> Result<RegionIndex, FormatError> {
+    let mut indexer = Indexer::<csi::binning_index::index::reference_sequence::index::BinnedIndex>::new(MIN_SHIFT, DEPTH)
+        .ok_or_else(|| FormatError::RegionIndex { name: address.to_string(), reason: "impossible depth".into() })?;
+    let mut names: Vec<String> = Vec::new();
+    let mut number = 0;
+    let mut last = (0, i64::MIN);
+    let told = std::cell::Cell::new(0);
+    let tell = |done: u64| {
+        if done >= told.get() + TELL_EVERY {
+            told.set(done);
+            progress(Progress { done, total: object.size() });
+        }
+    };
+    let mut references = 0;
+    walk::walk(object, format, header, &tell, |record, begin, end| {
+        number += 1;
+        let wrong = |reason: &str| walk::malformed(object, format, number, reason);
+        let extent = extent::extent(format, record).map_err(wrong)?;
+        let id = match extent.reference {
+            Reference::Number(id) => usize::try_from(id).ok(),
+            Reference::Name(name) => Some(number_of(&mut names, name)),
+        };
+        let chunk = Chunk::new(VirtualPosition::from(begin), VirtualPosition::from(end));
+        let Some(id) = id else {
+            return indexer.add_record(None, chunk).map_err(|error| wrong(&error.to_string()));
+        };
+        if (id, extent.start) < last {
+            return Err(FormatError::Unsorted { name: object.name().to_owned(), record: number, remedy: sort_remedy(format) });
+        }
+        last = (id, extent.start);
+        references = references.max(id + 1);
+        // POS 0 stands for a place before the first base.
+        let position = |from_zero: i64| Position::try_from(usize::try_from(from_zero.max(0)).unwrap_or(0) + 1).ok();
+        let (Some(first), Some(last)) = (position(extent.start), position((extent.end - 1).max(extent.start))) else {
+            return Err(wrong("its position is impossible"));
+        };
+        indexer.add_record(Some((id, first, last, true)), chunk).map_err(|error| wrong(&error.to_string()))
+    })?;
+    let index = indexer.build(references);
+    let own_header = canonical::to_string(&OwnHeader { v: 1, source: source.clone(), names: names.clone() });
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&(own_header.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(own_header.as_bytes());
+    let written = write_csi(&mut bytes, &index);
+    written.map_err(|source| FormatError::Scratch { name: object.name().to_owned(), source })?;
+    stores.put(address, bytes.into())?;
+    Ok(RegionIndex { index: Box::new(index), names })
+}
+
+fn write_csi(out: &mut Vec<u8>, index: &csi::Index) -> io::Result<()> {
+    let mut writer = csi::io::Writer::new(out);
+    writer.write_index(index)?;
+    writer.into_inner().finish()?.flush()
+}
+
+fn number_of(names: &mut Vec<String>, name: &[u8]) -> usize {
+    let name = String::from_utf8_lossy(name);
+    // Sorted objects hold the records of a reference together.
+    if names.last().is_some_and(|last| *last == name) {
+        return names.len() - 1;
+    }
+    match names.iter().position(|known| *known == name) {
+        Some(id) => id,
+        None => {
+            names.push(name.into_owned());
+            names.len() - 1
+        }
+    }
+}
+
+fn sort_remedy(format: Format) -> &'static str {
+    match format {
+        Format::Bam => "samtools sort -o SORTED.bam FILE",
+        _ => "bcftools sort -Oz -o SORTED.vcf.gz FILE",
+    }
+}

@@ -1,0 +1,80 @@
+//! Region queries: all records of a coordinate-sorted BGZF object (BAM, BCF, VCF) that overlap a genomic region, found through its
+//! BAI, tabix or CSI index (hts-specs SAMv1 §5, tabix, CSIv1), or one of our own where it has none.
+
+mod extent;
+mod index;
+mod plan;
+mod read;
+mod walk;
+
+pub(crate) use plan::RegionPlanner;
+pub use plan::RegionSelection;
+pub(crate) use read::RegionReader;
+
+use crate::FormatError;
+
+/// A place on a reference, as a user writes it: `chr20`, `chr20:1,000,000-2,000,000`, `chr20:1000-`; positions from 1, both ends in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Region<'n> {
+    /// Number of the reference in the object.
+    pub(crate) id: usize,
+    pub(crate) name: &'n str,
+    /// First position, from 0.
+    pub(crate) start: u64,
+    /// Behind the last position.
+    pub(crate) end: u64,
+}
+
+impl<'n> Region<'n> {
+    /// Understands `text` for an object with these references. A name may hold colons: what is a reference as it stands is one.
+    pub(crate) fn parse(object: &str, text: &str, names: &'n [String]) -> Result<Self, FormatError> {
+        let find = |name: &str| names.iter().position(|known| known == name);
+        let whole = |id: usize| Region { id, name: &names[id], start: 0, end: u64::MAX };
+        if let Some(id) = find(text) {
+            return Ok(whole(id));
+        }
+        let syntax = || FormatError::RegionSyntax(text.to_owned());
+        let (name, interval) = text.rsplit_once(':').unwrap_or((text, ""));
+        let Some(id) = find(name) else {
+            return Err(FormatError::NoReference { name: object.to_owned(), reference: name.to_owned(), known: some_of(names) });
+        };
+        let number = |text: &str| text.replace(',', "").parse::<u64>().ok().filter(|number| *number > 0);
+        let (start, end) = match interval.split_once('-') {
+            None => (number(interval).ok_or_else(syntax)?, u64::MAX),
+            Some((start, "")) => (number(start).ok_or_else(syntax)?, u64::MAX),
+            Some((start, end)) => (number(start).ok_or_else(syntax)?, number(end).ok_or_else(syntax)?),
+        };
+        if end < start {
+            return Err(syntax());
+        }
+        Ok(Region { start: start - 1, end, ..whole(id) })
+    }
+}
+
+/// A few names, for an error message.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = if names.len() > SHOWN { format!(", and {} more", names.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Region;
+
+    #[test]
+    fn regions_are_read_as_samtools_reads_them() {
+        let names: Vec<String> = ["chr1", "HLA:A*01:01", "chr1:5"].map(str::to_owned).into();
+        let parse = |text: &str| Region::parse("o", text, &names).map(|region| (region.id, region.start, region.end));
+        assert_eq!(parse("chr1").unwrap(), (0, 0, u64::MAX));
+        assert_eq!(parse("chr1:1,001-2,000").unwrap(), (0, 1000, 2000));
+        assert_eq!(parse("chr1:7").unwrap(), (0, 6, u64::MAX));
+        assert_eq!(parse("chr1:7-").unwrap(), (0, 6, u64::MAX));
+        assert_eq!(parse("HLA:A*01:01").unwrap(), (1, 0, u64::MAX));
+        assert_eq!(parse("HLA:A*01:01:3-4").unwrap(), (1, 2, 4));
+        assert_eq!(parse("chr1:5").unwrap(), (2, 0, u64::MAX));
+        for wrong in ["chr1:0-5", "chr1:9-8", "chr1:x", "chr2", "chr1:1-2-3", ""] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! From a region to a slice: which bytes of the object hold its records.
+
+use neardata_core::{ByteRange, ObjectRef, ObjectUri, RangedRead, Slice};
+use neardata_store::Stores;
+use noodles_core::Position;
+use noodles_core::region::Interval;
+use serde::{Deserialize, Serialize};
+
+use super::Region;
+use super::index::{self, RegionIndex};
+use super::walk::{self, Header};
+use crate::gzip;
+use crate::selection::{PREAMBLE_LIMIT, Preamble};
+use crate::{Compression, Detected, Format, FormatError, Progress};
+
+/// More runs of blocks than this are merged where the least lies between them, so that a slice stays small.
+const RUNS: usize = 20;
+/// Bytes looked at to learn a block's size.
+const BLOCK_HEADER: u64 = 1024;
+/// No block is larger.
+const BLOCK_LIMIT: u64 = 1 << 16;
+
+/// The selection of a region slice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionSelection {
+    /// Which records: all that overlap it.
+    pub region: RegionPart,
+    /// The object's header.
+    pub preamble: Preamble,
+    /// Runs of records, in order: virtual offsets of begin and end, and the byte of the object before which decoding is over.
+    pub runs: Vec<[u64; 3]>,
+}
+
+/// A region of one reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionPart {
+    /// Number of the reference in the object's header; for VCF, in order of appearance.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// First position, from 0.
+    pub start: u64,
+    /// Behind the last position.
+    pub end: u64,
+}
+
+/// One object whose regions can be asked for.
+pub(crate) struct RegionPlanner {
+    object: std::sync::Arc<dyn RangedRead>,
+    source: ObjectRef,
+    format: Format,
+    header: Header,
+    index: RegionIndex,
+    names: Vec<String>,
+}
+
+impl RegionPlanner {
+    pub(crate) fn new(
+        stores: &Stores,
+        side_cars: &ObjectUri,
+        source: ObjectRef,
+        detected: Detected,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Self, FormatError> {
+        let Detected { format, compression } = detected;
+        if !matches!(format, Format::Bam | Format::Bcf | Format::Vcf) || compression != Compression::Bgzf {
+            let name = source.uri.to_string();
+            return Err(FormatError::NoRegions { name, found: format!("{format}, {compression}") });
+        }
+        let object = stores.open(&source)?;
+        let header = walk::header(object.as_ref(), format, PREAMBLE_LIMIT)?;
+        let index = match index::beside(stores, &source.uri, format)? {
+            Some(index) => index,
+            None => {
+                let address = index::own_address(side_cars, &source);
+                match index::own(stores, &address, &source)? {
+                    Some(index) => index,
+                    None => index::build(stores, &address, &source, object.as_ref(), format, &header, progress)?,
+                }
+            }
+        };
+        let names = match format {
+            Format::Bam => bam_references(&header.bytes).ok_or_else(|| FormatError::MalformedHeader {
+                name: object.name().to_owned(),
+                format: "BAM",
+                reason: "its list of references is cut short".into(),
+            })?,
+            Format::Bcf => bcf_references(&header.bytes),
+            _ => index.names.clone(),
+        };
+        Ok(Self { object, source, format, header, index, names })
+    }
+
+    /// One slice a region.
+    pub(crate) fn slice(&self, text: &str) -> Result<Slice, FormatError> {
+        let region = Region::parse(self.object.name(), text, &self.names)?;
+        let selection = RegionSelection {
+            region: RegionPart {
+                id: u32::try_from(region.id).unwrap_or(u32::MAX),
+                name: region.name.to_owned(),
+                start: region.start,
+                end: region.end.min(i64::MAX as u64),
+            },
+            preamble: Preamble { bit: 0, length: self.header.bytes.len() as u64, stop: self.header.stop },
+            runs: self.runs(&region)?,
+        };
+        Ok(Slice {
+            v: Slice::VERSION,
+            format: self.format.name().to_owned(),
+            objects: vec![self.source.clone()],
+            selection: serde_json::to_value(selection).map_err(neardata_core::SliceError::Malformed)?,
+            index: Vec::new(),
+        })
+    }
+
+    fn runs(&self, region: &Region<'_>) -> Result<Vec<[u64; 3]>, FormatError> {
+        if region.id >= self.index.index.reference_sequences().count() {
+            // Its index ends before this reference: there are no records of it.
+            return Ok(Vec::new());
+        }
+        let damaged =
+            |error: std::io::Error| FormatError::RegionIndex { name: self.object.name().to_owned(), reason: error.to_string() };
+        let chunks = self.index.index.query(region.id, self.interval(region)).map_err(damaged)?;
+        let mut runs: Vec<[u64; 2]> = chunks.iter().map(|chunk| [u64::from(chunk.start()), u64::from(chunk.end())]).collect();
+        runs.sort_unstable();
+        while runs.len() > RUNS {
+            let gap = |at: usize| runs[at + 1][0].saturating_sub(runs[at][1]);
+            let closest = (0..runs.len() - 1).min_by_key(|at| gap(*at)).unwrap_or(0);
+            let [_, end] = runs.remove(closest + 1);
+            runs[closest][1] = runs[closest][1].max(end);
+        }
+        runs.into_iter().map(|[begin, end]| Ok([begin, end, self.stop(end)?])).collect()
+    }
+
+    /// What the index can be asked for: it knows positions up to its own limit only.
+    fn interval(&self, region: &Region<'_>) -> Interval {
+        let (shift, depth) = (u32::from(self.index.index.min_shift()), u32::from(self.index.index.depth()));
+        let limit = 1_u64.checked_shl(shift + 3 * depth).unwrap_or(u64::MAX) - 1;
+        let position = |number: u64| Position::try_from(usize::try_from(number.clamp(1, limit)).unwrap_or(usize::MAX)).ok();
+        match (position(region.start.saturating_add(1)), position(region.end)) {
+            (Some(first), Some(last)) if region.end <= limit => (first..=last).into(),
+            (Some(first), _) => (first..).into(),
+            _ => (..).into(),
+        }
+    }
+
+    /// Behind the block that holds the end of a run.
+    fn stop(&self, end: u64) -> Result<u64, FormatError> {
+        let (block, inside, size) = (end >> 16, end & 0xffff, self.object.size());
+        if block > size {
+            let reason = "it names bytes behind the object's end; was the object written after its index?".to_owned();
+            return Err(FormatError::RegionIndex { name: self.object.name().to_owned(), reason });
+        }
+        if inside == 0 || block == size {
+            return Ok(block);
+        }
+        let start = self.object.read(ByteRange::new(block, (block + BLOCK_HEADER).min(size)))?;
+        let length = gzip::bgzf_block(&start).map_or(BLOCK_LIMIT, u64::from);
+        Ok((block + length).min(size))
+    }
+}
+
+/// Reference names of a BAM header (SAMv1 §4.2).
+fn bam_references(header: &[u8]) -> Option<Vec<String>> {
+    let number = |at: usize| header.get(at..)?.first_chunk().map(|number| u32::from_le_bytes(*number) as usize);
+    let mut at = 8 + number(4)?;
+    let count = number(at)?;
+    at += 4;
+    let mut names = Vec::new();
+    for _ in 0..count {
+        let length = number(at)?;
+        let name = header.get(at + 4..at.checked_add(4)?.checked_add(length)?)?;
+        names.push(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned());
+        at += 8 + length;
+    }
+    Some(names)
+}
+
+/// Contig names of a BCF header in the order of their numbers (VCFv4.3 §6.2.1): by appearance, or as IDX says.
+fn bcf_references(header: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(header.get(9..).unwrap_or_default());
+    let mut names: Vec<String> = Vec::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("##contig=<")) {
+        let field = |key: &str| line.trim_end_matches('>').split(',').find_map(|part| part.strip_prefix(key));
+        let Some(name) = field("ID=") else { continue };
+        let number =
+            field("IDX=").and_then(|number| number.parse().ok()).filter(|number| *number < 1 << 20).unwrap_or(names.len());
+        if names.len() <= number {
+            names.resize(number + 1, String::new());
+        }
+        names[number] = name.to_owned();
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bcf_references;
+
+    #[test]
+    fn contigs_are_numbered_as_bcf_numbers_them() {
+        let header =
+            b"BCF\x02\x02\0\0\0\0##fileformat=VCFv4.3\n##contig=<ID=a,length=3,IDX=1>\n##contig=<ID=b,IDX=0>\n##contig=<ID=c>\n";
+        assert_eq!(bcf_references(header), ["b", "a", "c"]);
+    }
+}
