@@ -44,6 +44,7 @@ mod _native {
         settings::cache_folder,
         slice::{ObjectRef, Slice},
         slicing::slices,
+        slicing::region_slices,
         stream::SliceStream,
     };
 

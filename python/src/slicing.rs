@@ -81,6 +81,18 @@ pub(crate) fn read_all(py: Python<'_>, slice: &CoreSlice, object: usize) -> Resu
     })
 }
 
+/// One slice a region of a sorted object.
+#[pyfunction]
+pub(crate) fn region_slices(py: Python<'_>, uri: &str, regions: Vec<String>) -> PyResult<Vec<Slice>> {
+    let uri = absolute(uri)?;
+    let slicer = slicer()?;
+    let slices = py.detach(|| {
+        let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
+        slicer.region_slices(&uri, &regions, &|_| {}).map_err(Failure::from)
+    })?;
+    Ok(slices.into_iter().map(Slice::from).collect())
+}
+
 /// Cuts an object, or a pair of objects, into slices.
 #[pyfunction]
 pub(crate) fn slices(

@@ -6,6 +6,7 @@ import gzip
 import io
 import pickle
 import random
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -135,6 +136,27 @@ def test_reading_lets_other_threads_run(mates: tuple[Path, Path], raw: tuple[byt
     over.set()
     thread.join()
     assert gained > seconds / 0.01, f"{gained} ticks in {seconds:.3f} s"
+
+
+def test_regions_of_sorted_variants(tmp_path: Path) -> None:
+    head = "##fileformat=VCFv4.3\n##contig=<ID=chr1>\n##contig=<ID=chr2>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    rows = [f"{contig}\t{position}\t.\tACG\tA\t.\t.\t.\n" for contig in ("chr1", "chr2") for position in range(10, 90_000, 10)]
+    (tmp_path / "calls.vcf").write_text(head + "".join(rows))
+    subprocess.run(["bgzip", tmp_path / "calls.vcf"], check=True)
+    calls = tmp_path / "calls.vcf.gz"
+    (part,) = neardata.slices(calls, region="chr2:100-120")
+    assert part.read().decode() == head + "".join(f"chr2\t{position}\t.\tACG\tA\t.\t.\t.\n" for position in (100, 110, 120))
+    first, second = neardata.slices(calls, region=["chr1", "chr2:89000-"])
+    assert first.read().count(b"\nchr1\t") == 8999
+    assert second.read().count(b"\nchr2\t") == 100
+    assert len(pickle.dumps(first)) < 1024 + len(str(calls))
+    parts = neardata.slices(calls, n=5)
+    assert all(part.read().startswith(head.encode()) for part in parts)
+    assert b"".join(part.read()[len(head) :] for part in parts).decode() == "".join(rows)
+    with pytest.raises(neardata.FormatError, match="no reference `chr3`; it has: chr1, chr2"):
+        neardata.slices(calls, region="chr3")
+    with pytest.raises(TypeError, match="exactly one of"):
+        neardata.slices(calls, region="chr1", n=2)
 
 
 def test_errors_are_typed_and_name_the_file(mates: tuple[Path, Path], tmp_path: Path) -> None:

@@ -120,6 +120,9 @@ def slices(
 ) -> list[Slice]:
     """Cut an object, or a pair of objects, into slices."""
 
+def region_slices(uri: str, regions: list[str]) -> list[Slice]:
+    """Make one slice a region of a sorted object."""
+
 def cache_folder() -> pathlib.Path:
     """Say where the user's caches are."""
 

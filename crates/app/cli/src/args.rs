@@ -112,8 +112,9 @@ pub(crate) struct PartitionArgs {
     /// Slices of this many records.
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) records: Option<u64>,
-    /// All records of sorted BAM, BCF or VCF (in BGZF) that overlap this region, one slice a region: chr20, chr20:1000-2000.
-    #[arg(long, value_name = "REGION", num_args = 1..)]
+    /// All records of sorted BAM, BCF or VCF (in BGZF) that overlap this region: chr20, chr20:1000-2000. May be given again; one
+    /// slice a region.
+    #[arg(long, value_name = "REGION")]
     pub(crate) region: Vec<String>,
 }
 

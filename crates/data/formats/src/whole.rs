@@ -82,6 +82,20 @@ impl SliceReader {
         Self { header, records, bgzf: format.entry().always_bgzf.then(BgzfEncoder::default), lent: 0 }
     }
 
+    /// The same without the header: it goes behind another slice of the same object.
+    pub fn without_header(mut self) -> Self {
+        self.header = Bytes::new();
+        self
+    }
+
+    /// The same without what marks the end of a file: another slice of the same object follows.
+    pub fn without_end(mut self) -> Self {
+        if let Some(bgzf) = &mut self.bgzf {
+            bgzf.leave_open();
+        }
+        self
+    }
+
     /// The next bytes, without a copy; empty at the end. Each call moves past what the one before gave.
     pub fn chunk(&mut self) -> Result<&[u8], FormatError> {
         self.give_back();

@@ -1,9 +1,9 @@
 //! `neardata slice`, `neardata read`, `neardata index`.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use neardata_core::{Slice, format_bytes, parse_bytes};
-use neardata_formats::{Partition, Slicer};
+use neardata_formats::{Partition, SliceReader, Slicer};
 
 use crate::args::{IndexArgs, PartitionArgs, ReadArgs, SliceArgs};
 use crate::progress::IndexBar;
@@ -66,36 +66,52 @@ pub(crate) fn slice(args: &SliceArgs) -> Result<(), CliError> {
 pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
     let slicer = slicer()?;
     let from_stdin = args.slices.is_empty() || args.slices == ["-"];
-    if from_stdin {
-        for (number, line) in io::stdin().lock().lines().enumerate() {
+    let texts: Box<dyn Iterator<Item = Result<(String, String), CliError>>> = if from_stdin {
+        Box::new(io::stdin().lock().lines().enumerate().map(|(number, line)| {
             let line = line.map_err(|error| CliError::io("standard input", &error))?;
-            if !line.trim().is_empty() {
-                copy(&slicer, &line, args.object, &format!("line {} of standard input", number + 1))?;
-            }
-        }
+            Ok((line, format!("line {} of standard input", number + 1)))
+        }))
     } else {
-        for (number, text) in args.slices.iter().enumerate() {
-            copy(&slicer, text, args.object, &format!("argument {}", number + 1))?;
+        let numbered = args.slices.iter().enumerate();
+        Box::new(numbered.map(|(number, text)| Ok((text.clone(), format!("argument {}", number + 1)))))
+    };
+    let filled = texts.filter(|text| !text.as_ref().is_ok_and(|(text, _)| text.trim().is_empty()));
+    let mut slices = filled.map(|text| text.and_then(|(text, place)| understand(&text, args.object, &place))).peekable();
+    let mut before = None;
+    while let Some(slice) = slices.next() {
+        let slice = slice?;
+        let continues = |other: &Slice| other.format == slice.format && other.objects == slice.objects;
+        let mut reader = slicer.read(&slice, args.object)?;
+        // Slices of one object make one file: its header stands once, its end mark too.
+        if before.as_ref().is_some_and(continues) {
+            reader = reader.without_header();
         }
+        if slices.peek().is_some_and(|next| next.as_ref().is_ok_and(continues)) {
+            reader = reader.without_end();
+        }
+        copy(reader)?;
+        before = Some(slice);
     }
     io::stdout().flush().map_err(|error| CliError::io("standard output", &error))
 }
 
-fn copy(slicer: &Slicer, text: &str, object: usize, place: &str) -> Result<(), CliError> {
+fn understand(text: &str, object: usize, place: &str) -> Result<Slice, CliError> {
     let slice = Slice::from_json(text.trim()).map_err(|error| CliError::Usage(format!("{place}: {error}")))?;
     if object >= slice.objects.len() {
         let have = slice.objects.len();
         return Err(CliError::Usage(format!("{place}: the slice has {have} object(s); there is no object {object}")));
     }
-    let mut reader = slicer.read(&slice, object)?;
+    Ok(slice)
+}
+
+fn copy(mut reader: SliceReader) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
-    let mut buffer = vec![0_u8; 1 << 18];
     loop {
-        let count = reader.read(&mut buffer).map_err(|error| CliError::io(&slice.objects[object].uri, &error))?;
-        if count == 0 {
+        let chunk = reader.chunk().map_err(CliError::from)?;
+        if chunk.is_empty() {
             return Ok(());
         }
-        stdout.write_all(&buffer[..count]).map_err(|error| CliError::io("standard output", &error))?;
+        stdout.write_all(chunk).map_err(|error| CliError::io("standard output", &error))?;
     }
 }
 

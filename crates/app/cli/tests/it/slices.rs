@@ -1,6 +1,7 @@
 //! `neardata slice`, `read` and `index`, with pipes, on paths, HTTP and S3.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::{Platform, fail, neardata, run, small, succeed, text};
@@ -81,4 +82,126 @@ fn what_is_no_slice_is_named() {
     let error = fail(neardata(folder.path()).args(["read", slice.trim()]), 1);
     assert!(error.contains("changed") && error.contains("changing.txt"), "{error}");
     assert!(run(neardata(folder.path()).args(["slice", "--help"])).status.success());
+}
+
+/// Sorted alignments and calls of three contigs, made by the tools that are the oracle as well.
+fn alignments(folder: &Path) {
+    let whole = std::fs::read_to_string(small().reference()).unwrap();
+    let bases: String = whole.lines().skip(1).collect();
+    let contig = |(number, bases): (usize, &[u8])| format!(">chr{}\n{}\n", number + 1, std::str::from_utf8(bases).unwrap());
+    std::fs::write(folder.join("ref.fa"), bases.as_bytes().chunks(50_000).enumerate().map(contig).collect::<String>()).unwrap();
+    let script = "set -e; minimap2 -ax sr ref.fa \"$1\" \"$2\" 2>/dev/null | samtools sort -o a.bam 2>/dev/null; cp a.bam bai.bam; cp a.bam csi.bam
+        samtools index bai.bam; samtools index -c csi.bam; samtools view -h a.bam > a.sam
+        bcftools mpileup -Ou -f ref.fa a.bam 2>/dev/null | bcftools call -m --ploidy 1 -Ou 2>/dev/null | bcftools view -Oz -o v.vcf.gz
+        cp v.vcf.gz tbi.vcf.gz; tabix -p vcf tbi.vcf.gz; cp v.vcf.gz csi.vcf.gz; bcftools index -c csi.vcf.gz
+        bcftools view -Ob -o v.bcf v.vcf.gz; cp v.bcf csi.bcf; bcftools index csi.bcf";
+    succeed(Command::new("bash").args(["-c", script, "_"]).arg(small().mate(1)).arg(small().mate(2)).current_dir(folder));
+}
+
+/// What `tool` prints, header left out.
+fn records(tool: &str, file: &Path, region: Option<&str>) -> String {
+    let mut command = Command::new(tool);
+    command.arg("view");
+    match (tool, region) {
+        ("samtools", _) => command.arg(file).args(region),
+        (_, Some(region)) => command.args(["-H", "-r", region]).arg(file),
+        (_, None) => command.arg("-H").arg(file),
+    };
+    text(succeed(&mut command))
+}
+
+#[test]
+fn regions_hold_what_samtools_and_bcftools_find() {
+    let folder = tempfile::tempdir().unwrap();
+    alignments(folder.path());
+    let regions = [
+        "chr1",
+        "chr2:1-1",
+        "chr2:100-100",
+        "chr1:10000-10200",
+        "chr3:19990-",
+        "chr3:20000-99999999",
+        "chr2:777",
+        "chr1:49900-50000",
+    ];
+    for (tool, oracle, files) in [
+        ("samtools", "bai.bam", ["a.bam", "bai.bam", "csi.bam"]),
+        ("bcftools", "tbi.vcf.gz", ["v.vcf.gz", "tbi.vcf.gz", "csi.vcf.gz"]),
+    ] {
+        let bcf = if tool == "bcftools" { vec!["v.bcf", "csi.bcf"] } else { Vec::new() };
+        for file in files.into_iter().chain(bcf) {
+            let path = folder.path().join(file);
+            let slices = text(succeed(neardata(folder.path()).arg("slice").arg(&path).args(regions.iter().flat_map(|region| ["--region", region]))));
+            assert_eq!(slices.lines().count(), regions.len());
+            for (region, slice) in regions.iter().zip(slices.lines()) {
+                let part = folder.path().join("part");
+                std::fs::write(&part, succeed(neardata(folder.path()).args(["read", slice]))).unwrap();
+                let wanted = records(tool, &folder.path().join(oracle), Some(region));
+                assert!(
+                    records(tool, &part, None) == wanted,
+                    "{file} {region}: not the {} records of {tool}",
+                    wanted.lines().count()
+                );
+            }
+        }
+    }
+    let error = fail(neardata(folder.path()).args(["slice", "--region", "chrX:1-5"]).arg(folder.path().join("a.bam")), 1);
+    assert!(error.contains("chrX") && error.contains("chr1, chr2, chr3"), "{error}");
+    let error = fail(neardata(folder.path()).args(["slice", "--region", "chr1:9-5"]).arg(folder.path().join("a.bam")), 1);
+    assert!(error.contains("chr1:9-5"), "{error}");
+    let error = fail(neardata(folder.path()).args(["slice", "--region", "chr1"]).arg(folder.path().join("a.sam")), 1);
+    assert!(error.contains("samtools sort"), "{error}");
+    let unsorted = folder.path().join("unsorted.bam");
+    succeed(Command::new("samtools").args(["sort", "-n", "-o"]).arg(&unsorted).arg(folder.path().join("a.bam")));
+    let error = fail(neardata(folder.path()).args(["slice", "--region", "chr1"]).arg(&unsorted), 1);
+    assert!(error.contains("sort it first") && error.contains("unsorted.bam"), "{error}");
+}
+
+#[test]
+fn structural_variants_are_found_by_their_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "##fileformat=VCFv4.3\n##contig=<ID=1>\n##ALT=<ID=DEL,Description=\"d\">\n##INFO=<ID=END,Number=1,Type=Integer,Description=\"e\">\n\
+                #CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n";
+    let rows = "1\t100\ta\tA\t<DEL>\t.\t.\tEND=90000\n1\t500\tb\tACGT\tA\t.\t.\t.\n1\t70000\tc\tA\tC\t.\t.\t.\n";
+    std::fs::write(folder.path().join("sv.vcf"), format!("{head}{rows}")).unwrap();
+    succeed(
+        Command::new("bash")
+            .args(["-c", "bgzip -k sv.vcf; cp sv.vcf.gz t.vcf.gz; tabix -p vcf t.vcf.gz"])
+            .current_dir(folder.path()),
+    );
+    for region in ["1:80000-80001", "1:503-503", "1:504-504", "1:70000-70000", "1:90001-90002", "1:1-99"] {
+        let wanted = records("bcftools", &folder.path().join("t.vcf.gz"), Some(region));
+        for file in ["sv.vcf.gz", "t.vcf.gz"] {
+            let slice = text(succeed(neardata(folder.path()).args(["slice", "--region", region]).arg(folder.path().join(file))));
+            let part = folder.path().join("part.vcf");
+            std::fs::write(&part, succeed(neardata(folder.path()).args(["read", slice.trim()]))).unwrap();
+            assert_eq!(records("bcftools", &part, None), wanted, "{file} {region}");
+        }
+    }
+}
+
+#[test]
+fn a_slice_of_alignments_or_variants_is_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    alignments(folder.path());
+    for (tool, file) in [("samtools", "a.bam"), ("samtools", "a.sam"), ("bcftools", "v.vcf.gz"), ("bcftools", "v.bcf")] {
+        let path = folder.path().join(file);
+        let whole = records(tool, &path, None);
+        for choice in [["--n", "1"], ["--n", "7"], ["--records", "400"]] {
+            let slices = text(succeed(neardata(folder.path()).arg("slice").arg(&path).args(choice)));
+            let part = folder.path().join("part");
+            let mut joined = String::new();
+            for slice in slices.lines() {
+                std::fs::write(&part, succeed(neardata(folder.path()).args(["read", slice]))).unwrap();
+                if file == "a.bam" {
+                    succeed(Command::new("samtools").arg("quickcheck").arg(&part));
+                }
+                joined.push_str(&records(tool, &part, None));
+            }
+            assert!(joined == whole, "{file} {choice:?}");
+            // All slices read together are one file.
+            std::fs::write(&part, succeed(neardata(folder.path()).arg("read").args(slices.lines()))).unwrap();
+            assert!(records(tool, &part, None) == whole, "{file} {choice:?}, read together");
+        }
+    }
 }

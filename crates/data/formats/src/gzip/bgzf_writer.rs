@@ -19,13 +19,15 @@ pub(crate) struct BgzfEncoder {
     passed: usize,
     finished: bool,
     ended: bool,
+    /// No end-of-file block is wanted.
+    open: bool,
 }
 
 impl Default for BgzfEncoder {
     fn default() -> Self {
         let level = CompressionLvl::new(LEVEL).unwrap_or_default();
         let (waiting, block) = (Vec::with_capacity(2 * BLOCK), Vec::new());
-        Self { compressor: Compressor::new(level), waiting, block, passed: 0, finished: false, ended: false }
+        Self { compressor: Compressor::new(level), waiting, block, passed: 0, finished: false, ended: false, open: false }
     }
 }
 
@@ -36,7 +38,7 @@ impl BgzfEncoder {
             return false;
         }
         self.next_block();
-        self.block.is_empty()
+        self.block.is_empty() && !self.ended
     }
 
     /// Takes more bytes.
@@ -47,6 +49,11 @@ impl BgzfEncoder {
     /// Tells that nothing follows.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
+    }
+
+    /// Asks for no end-of-file block.
+    pub(crate) fn leave_open(&mut self) {
+        self.open = true;
     }
 
     /// Bytes that can be handed out; none when it wants input, or at the end.
@@ -67,7 +74,7 @@ impl BgzfEncoder {
             self.pack(length);
             self.waiting.drain(..length);
         } else if self.finished {
-            self.block.extend_from_slice(END_MARKER);
+            self.block.extend_from_slice(if self.open { &[] } else { END_MARKER });
             self.ended = true;
         }
     }
