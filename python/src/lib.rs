@@ -43,8 +43,8 @@ mod _native {
         fetch, parse_bytes, run_cli,
         settings::cache_folder,
         slice::{ObjectRef, Slice},
-        slicing::slices,
         slicing::region_slices,
+        slicing::slices,
         stream::SliceStream,
     };
 

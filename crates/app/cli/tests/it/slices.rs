@@ -131,7 +131,9 @@ fn regions_hold_what_samtools_and_bcftools_find() {
         let bcf = if tool == "bcftools" { vec!["v.bcf", "csi.bcf"] } else { Vec::new() };
         for file in files.into_iter().chain(bcf) {
             let path = folder.path().join(file);
-            let slices = text(succeed(neardata(folder.path()).arg("slice").arg(&path).args(regions.iter().flat_map(|region| ["--region", region]))));
+            let slices = text(succeed(
+                neardata(folder.path()).arg("slice").arg(&path).args(regions.iter().flat_map(|region| ["--region", region])),
+            ));
             assert_eq!(slices.lines().count(), regions.len());
             for (region, slice) in regions.iter().zip(slices.lines()) {
                 let part = folder.path().join("part");

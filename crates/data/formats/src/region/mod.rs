@@ -11,9 +11,10 @@ pub(crate) use plan::RegionPlanner;
 pub use plan::RegionSelection;
 pub(crate) use read::RegionReader;
 
-use crate::FormatError;
+use crate::{Format, FormatError};
 
 /// A place on a reference, as a user writes it: `chr20`, `chr20:1,000,000-2,000,000`, `chr20:1000-`; positions from 1, both ends in.
+/// `chr20:1000` goes to the end in alignments and is one position in variants, as samtools and bcftools have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Region<'n> {
     /// Number of the reference in the object.
@@ -27,7 +28,7 @@ pub(crate) struct Region<'n> {
 
 impl<'n> Region<'n> {
     /// Understands `text` for an object with these references. A name may hold colons: what is a reference as it stands is one.
-    pub(crate) fn parse(object: &str, text: &str, names: &'n [String]) -> Result<Self, FormatError> {
+    pub(crate) fn parse(object: &str, format: Format, text: &str, names: &'n [String]) -> Result<Self, FormatError> {
         let find = |name: &str| names.iter().position(|known| known == name);
         let whole = |id: usize| Region { id, name: &names[id], start: 0, end: u64::MAX };
         if let Some(id) = find(text) {
@@ -40,7 +41,10 @@ impl<'n> Region<'n> {
         };
         let number = |text: &str| text.replace(',', "").parse::<u64>().ok().filter(|number| *number > 0);
         let (start, end) = match interval.split_once('-') {
-            None => (number(interval).ok_or_else(syntax)?, u64::MAX),
+            None => {
+                let position = number(interval).ok_or_else(syntax)?;
+                (position, if format == Format::Bam { u64::MAX } else { position })
+            }
             Some((start, "")) => (number(start).ok_or_else(syntax)?, u64::MAX),
             Some((start, end)) => (number(start).ok_or_else(syntax)?, number(end).ok_or_else(syntax)?),
         };
@@ -61,11 +65,15 @@ fn some_of(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::Region;
+    use crate::Format;
 
     #[test]
-    fn regions_are_read_as_samtools_reads_them() {
+    fn regions_are_read_as_samtools_and_bcftools_read_them() {
         let names: Vec<String> = ["chr1", "HLA:A*01:01", "chr1:5"].map(str::to_owned).into();
-        let parse = |text: &str| Region::parse("o", text, &names).map(|region| (region.id, region.start, region.end));
+        let parse_for =
+            |format, text: &str| Region::parse("o", format, text, &names).map(|region| (region.id, region.start, region.end));
+        let parse = |text: &str| parse_for(Format::Bam, text);
+        assert_eq!(parse_for(Format::Vcf, "chr1:7").unwrap(), (0, 6, 7));
         assert_eq!(parse("chr1").unwrap(), (0, 0, u64::MAX));
         assert_eq!(parse("chr1:1,001-2,000").unwrap(), (0, 1000, 2000));
         assert_eq!(parse("chr1:7").unwrap(), (0, 6, u64::MAX));

@@ -93,7 +93,7 @@ impl RegionPlanner {
 
     /// One slice a region.
     pub(crate) fn slice(&self, text: &str) -> Result<Slice, FormatError> {
-        let region = Region::parse(self.object.name(), text, &self.names)?;
+        let region = Region::parse(self.object.name(), self.format, text, &self.names)?;
         let selection = RegionSelection {
             region: RegionPart {
                 id: u32::try_from(region.id).unwrap_or(u32::MAX),
