@@ -57,7 +57,7 @@ impl Stage for IndexReads {
         }
         if summary.format != neardata_formats::Format::Fastq {
             return Err(CallError::input(format!(
-                "{uri} holds {}, not reads; give reads as FASTQ, plain, gzip or BGZF",
+                "{uri} holds {}, not reads; give reads as FASTQ, plain, gzip or BGZF (of alignments: `samtools fastq`)",
                 summary.format
             )));
         }

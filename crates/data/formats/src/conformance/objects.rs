@@ -128,7 +128,7 @@ pub fn vcf(records: u64, seed: u64) -> (Vec<u8>, Vec<u8>) {
     (header, out)
 }
 
-/// What a BAM file holds inside its BGZF, with `records` unmapped reads of uneven lengths: header, records.
+/// What a BAM file holds inside its BGZF, with `records` reads of uneven lengths, sorted by position: header, records.
 pub fn bam(records: u64, seed: u64) -> (Vec<u8>, Vec<u8>) {
     let mut dice = Dice(seed);
     let text = "@HD\tVN:1.6\n".repeat(dice.roll(30) as usize);
@@ -146,12 +146,19 @@ pub fn bam(records: u64, seed: u64) -> (Vec<u8>, Vec<u8>) {
     let mut out = Vec::new();
     for record in 0..records {
         let (name, bases) = (format!("r{record}\0"), dice.roll(300) as usize);
-        let mut body = [(-1_i32).to_le_bytes(), (-1_i32).to_le_bytes()].concat();
+        // Spread over the references in order; without any, and the last tenth of all, unmapped.
+        let mapped = references > 0 && record < records - records / 10 && bases > 0;
+        let (reference, position) = if mapped { ((record * references / records) as i32, (record * 9) as i32) } else { (-1, -1) };
+        let mut body = [reference.to_le_bytes(), position.to_le_bytes()].concat();
         body.extend_from_slice(&[name.len() as u8, 0]);
-        body.extend_from_slice(&[4680_u16.to_le_bytes(), 0_u16.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+        let (operations, flag) = if mapped { (1_u16, 0_u16) } else { (0, 4) };
+        body.extend_from_slice(&[4680_u16.to_le_bytes(), operations.to_le_bytes(), flag.to_le_bytes()].concat());
         body.extend_from_slice(&(bases as u32).to_le_bytes());
         body.extend_from_slice(&[(-1_i32).to_le_bytes(), (-1_i32).to_le_bytes(), 0_i32.to_le_bytes()].concat());
         body.extend_from_slice(name.as_bytes());
+        if mapped {
+            body.extend_from_slice(&((bases as u32) << 4).to_le_bytes());
+        }
         body.extend((0..bases.div_ceil(2)).map(|_| dice.roll(256) as u8));
         body.extend((0..bases).map(|_| dice.roll(40) as u8));
         out.extend_from_slice(&(body.len() as u32).to_le_bytes());

@@ -13,6 +13,7 @@ use noodles_csi::binning_index::{BinningIndex, Indexer};
 use serde::{Deserialize, Serialize};
 
 use super::extent::{self, Reference};
+use super::guard::{self, Layout};
 use super::walk::{self, Header};
 use crate::{Format, FormatError, Progress};
 
@@ -49,7 +50,7 @@ pub(crate) fn beside(stores: &Stores, uri: &ObjectUri, format: Format) -> Result
                 Err(error) => return Err(error.into()),
             };
             let damaged = |error: io::Error| FormatError::RegionIndex { name: address.to_string(), reason: error.to_string() };
-            return parse(ending, &bytes).map(Some).map_err(damaged);
+            return parse(Layout::of_ending(ending), &bytes).map(Some).map_err(damaged);
         }
     }
     Ok(None)
@@ -67,11 +68,12 @@ fn neighbours(uri: &ObjectUri, ending: &str, format: Format) -> Vec<ObjectUri> {
     names.into_iter().flatten().filter_map(|name| name.parse().ok()).collect()
 }
 
-fn parse(ending: &str, bytes: &[u8]) -> io::Result<RegionIndex> {
-    let index: Box<dyn BinningIndex> = match ending {
-        "bai" => Box::new(bai::io::Reader::new(bytes).read_index()?),
-        "tbi" => Box::new(noodles_tabix::io::Reader::new(bytes).read_index()?),
-        _ => Box::new(csi::io::Reader::new(bytes).read_index()?),
+fn parse(layout: Layout, bytes: &[u8]) -> io::Result<RegionIndex> {
+    guard::check(layout, bytes).map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))?;
+    let index: Box<dyn BinningIndex> = match layout {
+        Layout::Bai => Box::new(bai::io::Reader::new(bytes).read_index()?),
+        Layout::Tbi => Box::new(noodles_tabix::io::Reader::new(bytes).read_index()?),
+        Layout::Csi => Box::new(csi::io::Reader::new(bytes).read_index()?),
     };
     let names = index.header().map(|header| header.reference_sequence_names().iter().map(ToString::to_string).collect());
     Ok(RegionIndex { names: names.unwrap_or_default(), index })
@@ -102,8 +104,8 @@ fn decode(bytes: &[u8]) -> Option<(OwnHeader, Box<dyn BinningIndex>)> {
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (header, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let header: OwnHeader = serde_json::from_slice(header).ok().filter(|header: &OwnHeader| header.v == 1)?;
-    let index = csi::io::Reader::new(rest).read_index().ok()?;
-    Some((header, Box::new(index)))
+    let index = parse(Layout::Csi, rest).ok()?.index;
+    Some((header, index))
 }
 
 /// Makes an index in one pass over the object, and keeps it.

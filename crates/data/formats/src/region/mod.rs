@@ -2,6 +2,7 @@
 //! BAI, tabix or CSI index (hts-specs SAMv1 §5, tabix, CSIv1), or one of our own where it has none.
 
 mod extent;
+mod guard;
 mod index;
 mod plan;
 mod read;

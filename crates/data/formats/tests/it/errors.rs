@@ -1,7 +1,7 @@
 //! Bad input: every error names the object, the place and the remedy; nothing is written.
 
 use neardata_core::{MemoryObject, ObjectUri};
-use neardata_formats::conformance::{bgzf, fastq, gzip};
+use neardata_formats::conformance::{bam, bgzf, fastq, gzip};
 use neardata_formats::{FormatError, Partition, SideCars, Slicer, detect};
 use neardata_store::{StoreOptions, Stores};
 
@@ -136,11 +136,38 @@ fn malformed_fasta_and_csv() {
 }
 
 #[test]
+fn malformed_alignments_and_variants() {
+    let bench = bench("malformed_alignments_and_variants");
+    let whole = |(mut header, records): (Vec<u8>, Vec<u8>)| {
+        header.extend_from_slice(&records);
+        header
+    };
+    let good = whole(bam(40, 1));
+    says(&bench.refuses("cut.bam", bgzf(&good[..good.len() - 5], true)), &["cut.bam", "malformed BAM in record 40", "cut short"]);
+    says(&bench.refuses("header.bam", bgzf(b"BAM\x01\x09\0\0\0@HD", true)), &["malformed BAM header", "cut short"]);
+    let mut impossible = good.clone();
+    let first = bam(40, 1).0.len();
+    impossible[first..first + 4].copy_from_slice(&5_u32.to_le_bytes());
+    says(&bench.refuses("length.bam", bgzf(&impossible, true)), &["malformed BAM in record 1", "impossible length"]);
+    says(&bench.refuses("bad.vcf", "##fileformat=VXF\n"), &["malformed VCF at line 1", "##fileformat=VCF"]);
+    let regions = |name: &str, bytes: Vec<u8>, region: &str| {
+        let uri = bench.put(name, bytes);
+        bench.slicer.region_slices(&uri, &[region], &|_| {}).unwrap_err().to_string()
+    };
+    let variants = |rows: &str| bgzf(format!("##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\n{rows}").as_bytes(), true);
+    says(&regions("x.vcf.gz", variants("1\tnine\t.\tA\tC\n"), "1"), &["x.vcf.gz", "record 1", "CHROM, POS and REF"]);
+    says(&regions("u.vcf.gz", variants("1\t9\t.\tA\tC\n1\t8\t.\tA\tC\n"), "1"), &["record 2", "bcftools sort"]);
+    says(&regions("p.vcf", b"##fileformat=VCFv4.3\n".to_vec(), "1"), &["regions need", "plain", "bcftools sort"]);
+    says(&regions("r.vcf.gz", variants("1\t9\t.\tA\tC\n"), "2:5"), &["no reference `2`", "it has: 1"]);
+    says(&regions("s.vcf.gz", variants("1\t9\t.\tA\tC\n"), "1:5-x"), &["`1:5-x` is no region"]);
+}
+
+#[test]
 fn unknown_formats() {
     let name = |name: &str, bytes: &[u8]| detect(&MemoryObject::new(name, bytes.to_vec())).unwrap_err().to_string();
     says(&name("x.fastq.zst", b"\x28\xb5\x2f\xfd\0\0\0"), &["x.fastq.zst", "unknown format", "Zstandard", "zstd -dc"]);
     says(&name("x.fastq.bz2", b"BZh91AY&SY"), &["bzip2"]);
-    says(&name("x.bam", &bgzf(b"BAM\x01\0\0\0\0", true)), &["BAM", "samtools fastq"]);
+    says(&name("x.cram", b"CRAM\x03\0"), &["CRAM"]);
     says(&name("x", b"\0\x01\x02\x03"), &["binary data", "00 01 02 03"]);
 }
 

@@ -4,8 +4,12 @@ use std::io::Read;
 use std::sync::Arc;
 
 use neardata_core::{MemoryObject, ObjectRef, Pin, RangedRead};
-use neardata_formats::conformance::{awkward_texts, bgzf, encodings, fastq, gzip};
-use neardata_formats::{Built, Format, FormatError, IndexOptions, RecordReader, Stretch, build_index, detect, read_index};
+use neardata_core::{ObjectUri, Slice};
+use neardata_formats::conformance::{awkward_texts, bam, bgzf, encodings, fastq, gzip, vcf};
+use neardata_formats::{
+    Built, Format, FormatError, IndexOptions, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect, read_index,
+};
+use neardata_store::{StoreOptions, Stores};
 use proptest::prelude::*;
 
 use crate::law::cases;
@@ -109,6 +113,139 @@ proptest! {
         if let Ok(reader) = RecordReader::new(object, Some(&index), Format::Fastq, stretch) {
             let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
         }
+    }
+}
+
+/// A corner of memory with one object and, where given, the index beside it.
+struct Corner {
+    slicer: Slicer,
+    stores: Stores,
+    uri: ObjectUri,
+    side_cars: ObjectUri,
+}
+
+impl Corner {
+    fn new(name: &str, object: Vec<u8>) -> Self {
+        static CORNERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        static STORES: std::sync::LazyLock<Stores> = std::sync::LazyLock::new(|| Stores::new(StoreOptions::default()).unwrap());
+        let number = CORNERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let root: ObjectUri = format!("memory://fuzz-regions/{number}").parse().unwrap();
+        let (stores, uri) = (STORES.clone(), root.join(name));
+        stores.put(&uri, object.into()).unwrap();
+        let side_cars = root.join("side-cars");
+        let slicer = Slicer::new(stores.clone(), SideCars { root: side_cars.clone() }).with_options(OPTIONS);
+        Self { slicer, stores, uri, side_cars }
+    }
+
+    fn beside(&self, ending: &str, index: Vec<u8>) {
+        self.stores.put(&format!("{}.{ending}", self.uri).parse().unwrap(), index.into()).unwrap();
+    }
+
+    /// Asks for regions and parts, and reads what there is.
+    fn exercise(&self, regions: &[&str]) -> Result<u64, FormatError> {
+        let mut bytes = self.read(&self.slicer.region_slices(&self.uri, regions, &|_| {})?)?;
+        bytes += self.read(&self.slicer.slices(&self.uri, Partition::Count(3))?)?;
+        Ok(bytes)
+    }
+
+    fn read(&self, slices: &[Slice]) -> Result<u64, FormatError> {
+        let mut bytes = 0;
+        for slice in slices {
+            let mut reader = self.slicer.read(slice, 0)?.take(50_000_000);
+            bytes += std::io::copy(&mut reader, &mut std::io::sink()).unwrap_or(0);
+        }
+        Ok(bytes)
+    }
+}
+
+fn join((mut header, records): (Vec<u8>, Vec<u8>)) -> Vec<u8> {
+    header.extend_from_slice(&records);
+    header
+}
+
+/// A BAI index of one bin with one chunk, for each of `references` references.
+fn bai(references: u32, chunk: [u64; 2]) -> Vec<u8> {
+    let mut bytes = [b"BAI\x01".as_slice(), &references.to_le_bytes()].concat();
+    for _ in 0..references {
+        bytes.extend([1_u32, 0, 1].map(u32::to_le_bytes).concat());
+        bytes.extend(chunk.map(u64::to_le_bytes).concat());
+        bytes.extend(0_u32.to_le_bytes());
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(300), ..ProptestConfig::default() })]
+
+    /// The content of a container that decodes well, and makes no sense.
+    #[test]
+    fn mutated_alignments_and_variants(which in 0_u8..3, changes in changes(), packed: bool) {
+        let (name, mut content, regions) = match which {
+            0 => ("x.bam", join(bam(120, 8)), ["chr0:1-300", "chr0"]),
+            1 => ("x.vcf.gz", join(vcf(120, 8)), ["chr1:5-60", "chr1"]),
+            _ => {
+                let record = [28_u32, 0, 0, 5, 3, 0, 0, 0, 0].map(u32::to_le_bytes).concat();
+                let header = b"##contig=<ID=a>\n\0";
+                let start = [b"BCF\x02\x02".as_slice(), &(header.len() as u32).to_le_bytes(), header].concat();
+                ("x.bcf", join((start, record.repeat(90))), ["a:1-9", "a"])
+            }
+        };
+        let mut stored = bgzf(&content, true);
+        if packed {
+            mutate(&mut stored, &changes);
+        } else {
+            mutate(&mut content, &changes);
+            stored = bgzf(&content, true);
+        }
+        let _ = Corner::new(name, stored).exercise(&regions);
+    }
+
+    /// Indexes that somebody else wrote, and our own when somebody else changed them.
+    #[test]
+    fn mutated_region_indexes(which in 0_u8..3, changes in changes(), numbers in proptest::collection::vec(any::<u64>(), 2)) {
+        let object = bgzf(&join(bam(120, 9)), true);
+        let references = 20;
+        let corner = Corner::new("x.bam", object.clone());
+        match which {
+            0 => {
+                let mut index = bai(references, [0, (object.len() as u64) << 16]);
+                mutate(&mut index, &changes);
+                corner.beside("bai", index);
+            }
+            1 => corner.beside("bai", bai(references, [numbers[0] % (1 << 40), numbers[1] % (1 << 40)])),
+            _ => {
+                corner.exercise(&["chr0"]).unwrap();
+                let own = corner.stores.list(&corner.side_cars).unwrap();
+                let own = own.into_iter().find(|listed| listed.uri.to_string().ends_with(".ndregion")).unwrap();
+                let mut index = corner.stores.get(&own.uri).unwrap().to_vec();
+                mutate(&mut index, &changes);
+                corner.stores.put(&own.uri, index.into()).unwrap();
+            }
+        }
+        let _ = corner.exercise(&["chr0:1-300", "chr0"]);
+    }
+
+    #[test]
+    fn foreign_region_selections(runs in proptest::collection::vec(any::<[u32; 3]>(), 0..4), length in 0_u64..3000, stop in 0_u64..40_000) {
+        let corner = Corner::new("x.bam", bgzf(&join(bam(120, 10)), true));
+        let mut slice = corner.slicer.region_slices(&corner.uri, &["chr0"], &|_| {}).unwrap().remove(0);
+        let runs: Vec<[u64; 3]> = runs.iter().map(|run| run.map(|number| u64::from(number) << 8)).collect();
+        slice.selection["runs"] = serde_json::json!(runs);
+        slice.selection["preamble"] = serde_json::json!({"bit": 0, "length": length, "stop": stop});
+        let _ = corner.read(&[slice]);
+    }
+}
+
+/// A count in an index is no reason to make room for so many.
+#[test]
+fn an_index_that_promises_too_much_is_refused() {
+    let corner = Corner::new("x.bam", bgzf(&join(bam(50, 9)), true));
+    for place in [4, 8] {
+        let mut index = bai(20, [0, 1 << 20]);
+        index[place..place + 4].copy_from_slice(&i32::MAX.to_le_bytes());
+        corner.beside("bai", index);
+        let error = corner.exercise(&["chr0"]).unwrap_err().to_string();
+        assert!(error.contains("x.bam.bai") && error.contains("cut short"), "{error}");
     }
 }
 
