@@ -1,5 +1,5 @@
-//! Whether an index that somebody else wrote is whole. The library that reads it makes room for as many bins as the file says it has;
-//! so before it does, every count is held against the bytes that are there.
+//! Whether an index that somebody else wrote is whole. The library that reads it makes room for as many bins as the file says it has,
+//! and marks bins in a table of as many as there can be; so before it does, counts and numbers are held against what is there.
 
 use std::io::Read;
 
@@ -48,6 +48,7 @@ fn walk(layout: Layout, bytes: &[u8]) -> Option<()> {
         Layout::Csi => b"CSI\x01",
     };
     (rest.take(4)? == magic).then_some(())?;
+    let mut depth = 5;
     let references = match layout {
         Layout::Bai => rest.count()?,
         Layout::Tbi => {
@@ -58,17 +59,22 @@ fn walk(layout: Layout, bytes: &[u8]) -> Option<()> {
             references
         }
         Layout::Csi => {
-            let (shift, depth) = (rest.count()?, rest.count()?);
-            // Positions must fit into 63 bits, and bin numbers into 32.
-            (shift + 3 * depth <= 62 && depth <= 10).then_some(())?;
+            let shift = rest.count()?;
+            depth = rest.count()?;
+            // Nine levels are enough for 2^41 bases in bins of 16 kb.
+            (depth <= 9 && shift <= 62 - 3 * depth).then_some(())?;
             let auxiliary = rest.count()?;
             rest.take(auxiliary)?;
             rest.count()?
         }
     };
+    let bins = ((1_u64 << (3 * (depth + 1))) - 1) / 7;
     for _ in 0..references {
         for _ in 0..rest.count_of(8)? {
-            rest.take(if layout == Layout::Csi { 12 } else { 4 })?;
+            let bin = u64::from(u32::from_le_bytes(*rest.take(4)?.first_chunk()?));
+            // One bin behind all others, and behind a gap, holds counts.
+            (bin < bins || bin == bins + 1).then_some(())?;
+            rest.take(if layout == Layout::Csi { 8 } else { 0 })?;
             let chunks = rest.count_of(16)?;
             rest.take(16 * chunks)?;
         }

@@ -9,10 +9,11 @@ use noodles_bgzf::VirtualPosition;
 use noodles_core::Position;
 use noodles_csi as csi;
 use noodles_csi::binning_index::index::reference_sequence::bin::Chunk;
+use noodles_csi::binning_index::index::reference_sequence::index::BinnedIndex;
 use noodles_csi::binning_index::{BinningIndex, Indexer};
 use serde::{Deserialize, Serialize};
 
-use super::extent::{self, Reference};
+use super::extent::{self, Extent, Reference};
 use super::guard::{self, Layout};
 use super::walk::{self, Header};
 use crate::{Format, FormatError, Progress};
@@ -85,18 +86,122 @@ pub(crate) fn own_address(root: &ObjectUri, object: &ObjectRef) -> ObjectUri {
     root.join(&format!("v1/{}/{}.ndregion", &key[..2], &key[2..]))
 }
 
-/// Our own index of this version of the object, if it was made before.
-pub(crate) fn own(stores: &Stores, address: &ObjectUri, source: &ObjectRef) -> Result<Option<RegionIndex>, FormatError> {
-    let bytes = match stores.get(address) {
-        Ok(bytes) => bytes,
-        Err(StoreError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let parsed = decode(&bytes);
-    if parsed.is_none() {
-        tracing::warn!(%address, "the region index is damaged; building it again");
+/// The index that we make ourselves of one version of an object.
+pub(crate) struct OwnIndex<'o> {
+    pub(crate) stores: &'o Stores,
+    pub(crate) address: ObjectUri,
+    pub(crate) source: &'o ObjectRef,
+}
+
+impl OwnIndex<'_> {
+    /// The index, if it was made before and still fits.
+    pub(crate) fn stored(&self) -> Result<Option<RegionIndex>, FormatError> {
+        let bytes = match self.stores.get(&self.address) {
+            Ok(bytes) => bytes,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let parsed = decode(&bytes);
+        if parsed.is_none() {
+            tracing::warn!(address = %self.address, "the region index is damaged; building it again");
+        }
+        let fitting = parsed.filter(|(header, _)| header.source == *self.source);
+        Ok(fitting.map(|(header, index)| RegionIndex { index, names: header.names }))
     }
-    Ok(parsed.filter(|(header, _)| header.source == *source).map(|(header, index)| RegionIndex { index, names: header.names }))
+
+    /// Makes the index in one pass over the object, and keeps it. `references`: how many the object's header numbers, if it does.
+    pub(crate) fn build(
+        &self,
+        object: &dyn RangedRead,
+        format: Format,
+        header: &Header,
+        references: Option<usize>,
+        progress: &dyn Fn(Progress),
+    ) -> Result<RegionIndex, FormatError> {
+        let mut gathered = Gathered::new(references)?;
+        let mut number = 0;
+        let told = std::cell::Cell::new(0);
+        let tell = |done: u64| {
+            if done >= told.get() + TELL_EVERY {
+                told.set(done);
+                progress(Progress { done, total: object.size() });
+            }
+        };
+        walk::walk(object, format, header, &tell, |record, begin, end| {
+            number += 1;
+            let chunk = Chunk::new(VirtualPosition::from(begin), VirtualPosition::from(end));
+            let added = extent::extent(format, record).map_err(Refused::Wrong).and_then(|extent| gathered.add(extent, chunk));
+            added.map_err(|refused| match refused {
+                Refused::Wrong(reason) => walk::malformed(object, format, number, reason),
+                Refused::Order => {
+                    FormatError::Unsorted { name: object.name().to_owned(), record: number, remedy: sort_remedy(format) }
+                }
+            })
+        })?;
+        let (index, names) = gathered.finish();
+        let own_header = canonical::to_string(&OwnHeader { v: 1, source: self.source.clone(), names: names.clone() });
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&(own_header.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(own_header.as_bytes());
+        let written = write_csi(&mut bytes, &index);
+        written.map_err(|source| FormatError::Scratch { name: object.name().to_owned(), source })?;
+        self.stores.put(&self.address, bytes.into())?;
+        Ok(RegionIndex { index: Box::new(index), names })
+    }
+}
+
+/// Why a record cannot be indexed.
+enum Refused {
+    Wrong(&'static str),
+    Order,
+}
+
+/// What an index pass has gathered so far.
+struct Gathered {
+    indexer: Indexer<BinnedIndex>,
+    names: Vec<String>,
+    references: Option<usize>,
+    seen: usize,
+    last: (usize, i64),
+}
+
+impl Gathered {
+    fn new(references: Option<usize>) -> Result<Self, FormatError> {
+        let indexer = Indexer::new(MIN_SHIFT, DEPTH)
+            .ok_or_else(|| FormatError::RegionIndex { name: "our own index".into(), reason: "impossible depth".into() })?;
+        Ok(Self { indexer, names: Vec::new(), references, seen: 0, last: (0, i64::MIN) })
+    }
+
+    fn add(&mut self, extent: Extent<'_>, chunk: Chunk) -> Result<(), Refused> {
+        let id = match extent.reference {
+            Reference::Number(id) => usize::try_from(id).ok(),
+            Reference::Name(name) => Some(number_of(&mut self.names, name)),
+        };
+        let Some(id) = id else {
+            return self.indexer.add_record(None, chunk).map_err(|_| Refused::Wrong("it lies behind the unmapped records"));
+        };
+        // The indexer makes room for every reference up to this one.
+        if self.references.is_some_and(|references| id >= references) {
+            return Err(Refused::Wrong("it names a reference that the header does not have"));
+        }
+        if (id, extent.start) < self.last {
+            return Err(Refused::Order);
+        }
+        self.last = (id, extent.start);
+        self.seen = self.seen.max(id + 1);
+        // POS 0 stands for a place before the first base.
+        let position =
+            |from_zero: i64| usize::try_from(from_zero.max(0)).ok().and_then(|place| Position::try_from(place + 1).ok());
+        let impossible = Refused::Wrong("its position is impossible");
+        let (Some(first), Some(last)) = (position(extent.start), position((extent.end - 1).max(extent.start))) else {
+            return Err(impossible);
+        };
+        self.indexer.add_record(Some((id, first, last, true)), chunk).map_err(|_| impossible)
+    }
+
+    fn finish(self) -> (csi::Index, Vec<String>) {
+        (self.indexer.build(self.seen), self.names)
+    }
 }
 
 fn decode(bytes: &[u8]) -> Option<(OwnHeader, Box<dyn BinningIndex>)> {
@@ -106,64 +211,6 @@ fn decode(bytes: &[u8]) -> Option<(OwnHeader, Box<dyn BinningIndex>)> {
     let header: OwnHeader = serde_json::from_slice(header).ok().filter(|header: &OwnHeader| header.v == 1)?;
     let index = parse(Layout::Csi, rest).ok()?.index;
     Some((header, index))
-}
-
-/// Makes an index in one pass over the object, and keeps it.
-pub(crate) fn build(
-    stores: &Stores,
-    address: &ObjectUri,
-    source: &ObjectRef,
-    object: &dyn RangedRead,
-    format: Format,
-    header: &Header,
-    progress: &dyn Fn(Progress),
-) -> Result<RegionIndex, FormatError> {
-    let mut indexer = Indexer::<csi::binning_index::index::reference_sequence::index::BinnedIndex>::new(MIN_SHIFT, DEPTH)
-        .ok_or_else(|| FormatError::RegionIndex { name: address.to_string(), reason: "impossible depth".into() })?;
-    let mut names: Vec<String> = Vec::new();
-    let mut number = 0;
-    let mut last = (0, i64::MIN);
-    let told = std::cell::Cell::new(0);
-    let tell = |done: u64| {
-        if done >= told.get() + TELL_EVERY {
-            told.set(done);
-            progress(Progress { done, total: object.size() });
-        }
-    };
-    let mut references = 0;
-    walk::walk(object, format, header, &tell, |record, begin, end| {
-        number += 1;
-        let wrong = |reason: &str| walk::malformed(object, format, number, reason);
-        let extent = extent::extent(format, record).map_err(wrong)?;
-        let id = match extent.reference {
-            Reference::Number(id) => usize::try_from(id).ok(),
-            Reference::Name(name) => Some(number_of(&mut names, name)),
-        };
-        let chunk = Chunk::new(VirtualPosition::from(begin), VirtualPosition::from(end));
-        let Some(id) = id else {
-            return indexer.add_record(None, chunk).map_err(|error| wrong(&error.to_string()));
-        };
-        if (id, extent.start) < last {
-            return Err(FormatError::Unsorted { name: object.name().to_owned(), record: number, remedy: sort_remedy(format) });
-        }
-        last = (id, extent.start);
-        references = references.max(id + 1);
-        // POS 0 stands for a place before the first base.
-        let position = |from_zero: i64| Position::try_from(usize::try_from(from_zero.max(0)).unwrap_or(0) + 1).ok();
-        let (Some(first), Some(last)) = (position(extent.start), position((extent.end - 1).max(extent.start))) else {
-            return Err(wrong("its position is impossible"));
-        };
-        indexer.add_record(Some((id, first, last, true)), chunk).map_err(|error| wrong(&error.to_string()))
-    })?;
-    let index = indexer.build(references);
-    let own_header = canonical::to_string(&OwnHeader { v: 1, source: source.clone(), names: names.clone() });
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&(own_header.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(own_header.as_bytes());
-    let written = write_csi(&mut bytes, &index);
-    written.map_err(|source| FormatError::Scratch { name: object.name().to_owned(), source })?;
-    stores.put(address, bytes.into())?;
-    Ok(RegionIndex { index: Box::new(index), names })
 }
 
 fn write_csi(out: &mut Vec<u8>, index: &csi::Index) -> io::Result<()> {

@@ -69,25 +69,28 @@ impl RegionPlanner {
         }
         let object = stores.open(&source)?;
         let header = walk::header(object.as_ref(), format, PREAMBLE_LIMIT)?;
-        let index = match index::beside(stores, &source.uri, format)? {
-            Some(index) => index,
-            None => {
-                let address = index::own_address(side_cars, &source);
-                match index::own(stores, &address, &source)? {
-                    Some(index) => index,
-                    None => index::build(stores, &address, &source, object.as_ref(), format, &header, progress)?,
-                }
-            }
-        };
-        let names = match format {
-            Format::Bam => bam_references(&header.bytes).ok_or_else(|| FormatError::MalformedHeader {
+        // VCF names its references line by line; the binary formats number those of their header.
+        let numbered = match format {
+            Format::Bam => Some(bam_references(&header.bytes).ok_or_else(|| FormatError::MalformedHeader {
                 name: object.name().to_owned(),
                 format: "BAM",
                 reason: "its list of references is cut short".into(),
-            })?,
-            Format::Bcf => bcf_references(&header.bytes),
-            _ => index.names.clone(),
+            })?),
+            Format::Bcf => Some(bcf_references(&header.bytes)),
+            _ => None,
         };
+        let index = match index::beside(stores, &source.uri, format)? {
+            Some(index) => index,
+            None => {
+                let own = index::OwnIndex { stores, address: index::own_address(side_cars, &source), source: &source };
+                let references = numbered.as_ref().map(Vec::len);
+                match own.stored()? {
+                    Some(index) => index,
+                    None => own.build(object.as_ref(), format, &header, references, progress)?,
+                }
+            }
+        };
+        let names = numbered.unwrap_or_else(|| index.names.clone());
         Ok(Self { object, source, format, header, index, names })
     }
 
