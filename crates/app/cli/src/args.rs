@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Write the exact bytes of slices to standard output.
     #[command(after_help = "Example:\n  neardata slice reads.fastq.gz --records 1000 | sed -n 3p | neardata read")]
     Read(ReadArgs),
+    /// Say what an object is: format, columns or references, how many records, the first of them.
+    #[command(after_help = "Example:\n  neardata inspect s3://lab/calls.vcf.gz")]
+    Inspect(InspectArgs),
     /// Index an object now rather than on first use.
     #[command(after_help = "Example:\n  neardata index s3://lab/reads.fastq.gz")]
     Index(IndexArgs),
@@ -125,6 +128,12 @@ pub(crate) struct ReadArgs {
     /// Which object of a pair: 0 or 1.
     #[arg(long, default_value_t = 0, value_name = "I")]
     pub(crate) object: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct InspectArgs {
+    /// The object.
+    pub(crate) uri: String,
 }
 
 #[derive(Args)]

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use neardata_core::{ByteRange, RangedRead};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,11 @@ const KNOWN_STRANGERS: &[(&[u8], &str, &str)] = &[
 /// # Ok::<(), neardata_formats::FormatError>(())
 /// ```
 pub fn detect(reader: &dyn RangedRead) -> Result<Detected, FormatError> {
+    detect_with_content(reader).map(|(detected, _)| detected)
+}
+
+/// The same, with the first uncompressed bytes of the object: 64 KiB, if it has so many.
+pub(crate) fn detect_with_content(reader: &dyn RangedRead) -> Result<(Detected, Bytes), FormatError> {
     let name = reader.name();
     let start = reader.read(ByteRange::new(0, COMPRESSED_PREFIX.min(reader.size())))?;
     let compression = match start.get(..3) {
@@ -80,11 +86,11 @@ pub fn detect(reader: &dyn RangedRead) -> Result<Detected, FormatError> {
         _ => prefix_of_gzip(name, start, compression)?.into(),
     };
     let format = detect_format(name, &content, compression)?;
-    Ok(Detected { format, compression })
+    Ok((Detected { format, compression }, content))
 }
 
 /// The first uncompressed bytes of a compressed object of which `start` is the first part.
-fn prefix_of_gzip(name: &str, start: bytes::Bytes, compression: Compression) -> Result<Vec<u8>, FormatError> {
+fn prefix_of_gzip(name: &str, start: Bytes, compression: Compression) -> Result<Vec<u8>, FormatError> {
     let length = start.len() as u64;
     let object = neardata_core::MemoryObject::new(name, start);
     let input = Input::new(&object, ByteRange::new(0, length));

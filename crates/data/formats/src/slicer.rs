@@ -6,7 +6,9 @@ use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, RangedRead, Slice, cano
 use neardata_store::{StoreError, Stores};
 
 use crate::build::{Progress, build_index};
+use crate::detect::detect_with_content;
 use crate::index::{Index, IndexOptions};
+use crate::inspect::{Counts, Inspection, inspect};
 use crate::partition::{Partition, cuts};
 use crate::read::RecordReader;
 use crate::region::RegionPlanner;
@@ -65,6 +67,22 @@ struct Indexed {
     built: bool,
 }
 
+impl Indexed {
+    fn summary(self) -> IndexSummary {
+        let Indexed { index, side_car, built } = self;
+        IndexSummary {
+            checkpoints: index.points.iter().filter(|point| point.restart != crate::Restart::No).count() as u64,
+            object: index.source,
+            side_car,
+            format: index.format,
+            compression: index.compression,
+            records: index.records,
+            uncompressed: index.uncompressed,
+            built,
+        }
+    }
+}
+
 /// One object of a slice, opened.
 struct Part {
     object: Arc<dyn RangedRead>,
@@ -87,17 +105,19 @@ impl Slicer {
 
     /// Makes sure that a fresh side-car exists: builds it if it is absent, stale or damaged.
     pub fn index(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<IndexSummary, FormatError> {
-        let Indexed { index, side_car, built } = self.indexed(uri, progress)?;
-        Ok(IndexSummary {
-            checkpoints: index.points.iter().filter(|point| point.restart != crate::Restart::No).count() as u64,
-            object: index.source,
-            side_car,
-            format: index.format,
-            compression: index.compression,
-            records: index.records,
-            uncompressed: index.uncompressed,
-            built,
-        })
+        Ok(self.indexed(uri, progress)?.summary())
+    }
+
+    /// Looks at an object without a pass over it: what it is, what its header says, its first records, and what its index knows if it
+    /// has a fresh one.
+    pub fn inspect(&self, uri: &ObjectUri) -> Result<Inspection, FormatError> {
+        let source = self.stores.head(uri)?;
+        let reader = self.stores.open(&source)?;
+        let (detected, content) = detect_with_content(reader.as_ref())?;
+        let stored = self.stored(&self.side_cars.address(&source)).ok().flatten();
+        let fresh = stored.filter(|(index, _)| index.source == source && index.options == self.options);
+        let counts = fresh.map(|(index, side_car)| Counts::from(&Indexed { index, side_car, built: false }.summary()));
+        inspect(reader.as_ref(), source, detected, &content, counts)
     }
 
     /// Cuts an object; indexes it first if need be. An object without records gives no slice.

@@ -5,6 +5,7 @@ mod config;
 mod doctor;
 mod engine;
 mod env;
+mod inspect;
 mod jobs;
 mod private;
 mod reproduce;
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli, self_command: Vec<OsString>) -> Result<(), CliError>
         Command::Env(args) => env::run(&args, json),
         Command::Slice(args) => slices::slice(&args),
         Command::Read(args) => slices::read(&args),
+        Command::Inspect(args) => inspect::run(&args, json),
         Command::Index(args) => slices::index(&args, json),
         Command::Run(RunCommand::Variants(args)) => asynchronous(run::variants(&args, self_command, json)),
         Command::Reproduce(args) => asynchronous(reproduce::run(&args, self_command, json)),

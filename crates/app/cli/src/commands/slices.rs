@@ -13,7 +13,7 @@ use crate::{CliError, output};
 /// Without a choice, slices that a worker reads in well under a minute.
 const DEFAULT_SLICE_BYTES: u64 = 256 << 20;
 
-fn slicer() -> Result<Slicer, CliError> {
+pub(crate) fn slicer() -> Result<Slicer, CliError> {
     let settings = Settings::load(&[])?;
     Ok(Slicer::new(settings.stores()?, settings.side_cars()?))
 }

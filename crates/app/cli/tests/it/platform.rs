@@ -132,7 +132,7 @@ fn configuration_explains_itself_and_shells_are_completed() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(text(succeed(neardata(folder.path()).args(["completions", shell]))).contains("neardata"));
     }
-    for command in ["up", "env", "slice", "read", "index", "reproduce", "doctor"] {
+    for command in ["up", "env", "slice", "read", "index", "inspect", "reproduce", "doctor"] {
         let help = text(run(neardata(folder.path()).args([command, "--help"])).stdout);
         assert!(help.contains("Example"), "{command}: {help}");
     }

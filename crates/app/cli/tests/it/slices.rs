@@ -207,3 +207,34 @@ fn a_slice_of_alignments_or_variants_is_a_file_of_its_own() {
         }
     }
 }
+
+#[test]
+fn inspect_says_what_a_person_wants_first() {
+    let folder = tempfile::tempdir().unwrap();
+    alignments(folder.path());
+    std::fs::write(folder.path().join("t.csv"), "name,\"size\"\na,1\nb,2\n").unwrap();
+    let inspect = |path: &Path| text(succeed(neardata(folder.path()).arg("inspect").arg(path)));
+    let json = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&succeed(neardata(folder.path()).args(["--json", "inspect"]).arg(folder.path().join(name)))).unwrap()
+    };
+    let said = inspect(&small().mate(1));
+    assert!(said.contains("fastq, gzip") && said.contains("not counted yet: neardata index") && said.contains("\n  @"), "{said}");
+    succeed(neardata(folder.path()).arg("index").arg(small().mate(1)));
+    assert!(inspect(&small().mate(1)).contains("places to start"));
+
+    let bam = json("a.bam");
+    assert_eq!(bam["sort_order"], "coordinate");
+    assert_eq!(bam["references"].as_array().unwrap().len(), 3);
+    assert_eq!(bam["references"][2], serde_json::json!({"name": "chr3", "length": 20_000}));
+    assert_eq!(json("a.sam")["references"], bam["references"]);
+    for name in ["v.vcf.gz", "v.bcf"] {
+        let found = json(name);
+        assert_eq!(found["references"], bam["references"], "{name}");
+        assert_eq!(found["columns"][8], "FORMAT", "{name}");
+        assert_eq!(found["samples"].as_array().unwrap().len(), 1, "{name}");
+    }
+    assert!(json("v.vcf.gz")["preview"][0].as_str().unwrap().starts_with("chr1\t"));
+    let csv = json("t.csv");
+    assert_eq!(csv["columns"], serde_json::json!(["name", "size"]));
+    assert_eq!(csv["preview"][1], "a,1");
+}

@@ -8,10 +8,13 @@ mod plan;
 mod read;
 mod walk;
 
-pub(crate) use plan::RegionPlanner;
 pub use plan::RegionSelection;
+pub(crate) use plan::{RegionPlanner, bam_references, contigs};
 pub(crate) use read::RegionReader;
 
+use neardata_core::RangedRead;
+
+use crate::selection::PREAMBLE_LIMIT;
 use crate::{Format, FormatError};
 
 /// A place on a reference, as a user writes it: `chr20`, `chr20:1,000,000-2,000,000`, `chr20:1000-`; positions from 1, both ends in.
@@ -54,6 +57,11 @@ impl<'n> Region<'n> {
         }
         Ok(Region { start: start - 1, end, ..whole(id) })
     }
+}
+
+/// The whole header of a BGZF object.
+pub(crate) fn header_of_bgzf(object: &dyn RangedRead, format: Format) -> Result<Vec<u8>, FormatError> {
+    Ok(walk::header(object, format, PREAMBLE_LIMIT)?.bytes)
 }
 
 /// A few names, for an error message.

@@ -10,6 +10,7 @@ use super::Region;
 use super::index::{self, RegionIndex};
 use super::walk::{self, Header};
 use crate::gzip;
+use crate::inspect::Reference;
 use crate::selection::{PREAMBLE_LIMIT, Preamble};
 use crate::{Compression, Detected, Format, FormatError, Progress};
 
@@ -76,9 +77,10 @@ impl RegionPlanner {
                 format: "BAM",
                 reason: "its list of references is cut short".into(),
             })?),
-            Format::Bcf => Some(bcf_references(&header.bytes)),
+            Format::Bcf => Some(contigs(&header.bytes)),
             _ => None,
         };
+        let numbered: Option<Vec<String>> = numbered.map(|found| found.into_iter().map(|reference| reference.name).collect());
         let index = match index::beside(stores, &source.uri, format)? {
             Some(index) => index,
             None => {
@@ -163,47 +165,50 @@ impl RegionPlanner {
     }
 }
 
-/// Reference names of a BAM header (SAMv1 §4.2).
-fn bam_references(header: &[u8]) -> Option<Vec<String>> {
-    let number = |at: usize| header.get(at..)?.first_chunk().map(|number| u32::from_le_bytes(*number) as usize);
-    let mut at = 8 + number(4)?;
+/// The references of a BAM header (SAMv1 §4.2).
+pub(crate) fn bam_references(header: &[u8]) -> Option<Vec<Reference>> {
+    let number = |at: usize| header.get(at..)?.first_chunk().map(|number| u32::from_le_bytes(*number));
+    let mut at = 8_usize.checked_add(number(4)? as usize)?;
     let count = number(at)?;
     at += 4;
-    let mut names = Vec::new();
+    let mut references = Vec::new();
     for _ in 0..count {
-        let length = number(at)?;
-        let name = header.get(at + 4..at.checked_add(4)?.checked_add(length)?)?;
-        names.push(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned());
-        at += 8 + length;
+        let end = at.checked_add(4)?.checked_add(number(at)? as usize)?;
+        let name = String::from_utf8_lossy(header.get(at + 4..end)?).trim_end_matches('\0').to_owned();
+        references.push(Reference { name, length: Some(number(end)?.into()) });
+        at = end + 4;
     }
-    Some(names)
+    Some(references)
 }
 
-/// Contig names of a BCF header in the order of their numbers (VCFv4.3 §6.2.1): by appearance, or as IDX says.
-fn bcf_references(header: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(header.get(9..).unwrap_or_default());
-    let mut names: Vec<String> = Vec::new();
+/// The contigs of a VCF or BCF header in the order of their numbers (VCFv4.3 §6.2.1): by appearance, or as IDX says.
+pub(crate) fn contigs(header: &[u8]) -> Vec<Reference> {
+    const MOST: usize = 1 << 20;
+    let text = String::from_utf8_lossy(header);
+    let mut contigs: Vec<Reference> = Vec::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("##contig=<")) {
-        let field = |key: &str| line.trim_end_matches('>').split(',').find_map(|part| part.strip_prefix(key));
+        let field = |key: &str| line.trim_end().trim_end_matches('>').split(',').find_map(|part| part.strip_prefix(key));
         let Some(name) = field("ID=") else { continue };
         let number =
-            field("IDX=").and_then(|number| number.parse().ok()).filter(|number| *number < 1 << 20).unwrap_or(names.len());
-        if names.len() <= number {
-            names.resize(number + 1, String::new());
+            field("IDX=").and_then(|number| number.parse().ok()).filter(|number| *number < MOST).unwrap_or(contigs.len());
+        if contigs.len() <= number {
+            contigs.resize(number + 1, Reference { name: String::new(), length: None });
         }
-        names[number] = name.to_owned();
+        contigs[number] = Reference { name: name.to_owned(), length: field("length=").and_then(|text| text.parse().ok()) };
     }
-    names
+    contigs
 }
 
 #[cfg(test)]
 mod tests {
-    use super::bcf_references;
+    use super::contigs;
 
     #[test]
     fn contigs_are_numbered_as_bcf_numbers_them() {
         let header =
             b"BCF\x02\x02\0\0\0\0##fileformat=VCFv4.3\n##contig=<ID=a,length=3,IDX=1>\n##contig=<ID=b,IDX=0>\n##contig=<ID=c>\n";
-        assert_eq!(bcf_references(header), ["b", "a", "c"]);
+        let contigs = contigs(header);
+        assert_eq!(contigs.iter().map(|contig| contig.name.as_str()).collect::<Vec<_>>(), ["b", "a", "c"]);
+        assert_eq!(contigs[1].length, Some(3));
     }
 }

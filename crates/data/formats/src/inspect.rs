@@ -1,0 +1,156 @@
+//! What a person wants to know of an object first, without a pass over it.
+
+use neardata_core::{ObjectRef, RangedRead};
+use serde::Serialize;
+
+use crate::detect::{Compression, Detected};
+use crate::records::{Format, Position};
+use crate::region::{bam_references, contigs, header_of_bgzf};
+use crate::{FormatError, IndexSummary};
+
+/// Records shown.
+const PREVIEW: u64 = 5;
+
+/// What [`Slicer::inspect`](crate::Slicer::inspect) finds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// The object, pinned.
+    pub object: ObjectRef,
+    /// Format of its records.
+    pub format: Format,
+    /// Compression around them.
+    pub compression: Compression,
+    /// What its index knows, if it has a fresh one.
+    pub indexed: Option<Counts>,
+    /// Names of columns: of the first row of CSV, of the header of VCF.
+    pub columns: Vec<String>,
+    /// References of alignments and variants, as far as the header names them.
+    pub references: Vec<Reference>,
+    /// Samples of variants.
+    pub samples: Vec<String>,
+    /// How alignments are sorted, as the header says.
+    pub sort_order: Option<String>,
+    /// The first records of formats of text.
+    pub preview: Vec<String>,
+}
+
+/// What an index knows.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Counts {
+    /// Number of records.
+    pub records: u64,
+    /// Size when uncompressed.
+    pub uncompressed: u64,
+    /// Places where decoding can start.
+    pub checkpoints: u64,
+}
+
+impl From<&IndexSummary> for Counts {
+    fn from(summary: &IndexSummary) -> Self {
+        let IndexSummary { records, uncompressed, checkpoints, .. } = *summary;
+        Self { records, uncompressed, checkpoints }
+    }
+}
+
+/// A reference sequence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reference {
+    /// Its name.
+    pub name: String,
+    /// Its length, where the header says it.
+    pub length: Option<u64>,
+}
+
+pub(crate) fn inspect(
+    object: &dyn RangedRead,
+    source: ObjectRef,
+    detected: Detected,
+    content: &[u8],
+    indexed: Option<Counts>,
+) -> Result<Inspection, FormatError> {
+    let Detected { format, compression } = detected;
+    let mut found = Inspection {
+        object: source,
+        format,
+        compression,
+        indexed,
+        columns: Vec::new(),
+        references: Vec::new(),
+        samples: Vec::new(),
+        sort_order: None,
+        preview: Vec::new(),
+    };
+    // A long header is read whole where it can be; of the others what lies in the first bytes is shown.
+    let header = match (format, compression) {
+        (Format::Bam | Format::Bcf | Format::Vcf | Format::Sam, Compression::Bgzf) => header_of_bgzf(object, format)?,
+        _ => content[..records_begin(format, content)].to_vec(),
+    };
+    match format {
+        Format::Bam => {
+            found.references = bam_references(&header).unwrap_or_default();
+            found.sort_order = sort_order(header.get(8..).unwrap_or_default());
+        }
+        Format::Sam => {
+            found.references = sam_references(&header);
+            found.sort_order = sort_order(&header);
+        }
+        Format::Bcf | Format::Vcf => {
+            found.references = contigs(&header);
+            let text = String::from_utf8_lossy(&header);
+            let titles = text.lines().find_map(|line| line.strip_prefix("#CHROM")).unwrap_or_default();
+            found.columns = format!("CHROM{titles}").trim_end_matches(['\0', '\r']).split('\t').map(str::to_owned).collect();
+            found.samples = found.columns.iter().skip(9).cloned().collect();
+            found.columns.truncate(9);
+        }
+        Format::Csv => {
+            let row = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let row = String::from_utf8_lossy(row);
+            found.columns = row.trim_end().split(',').map(|name| name.trim_matches('"').to_owned()).collect();
+        }
+        Format::Fastq | Format::Fasta | Format::Text => {}
+    }
+    found.preview = preview(format, content);
+    Ok(found)
+}
+
+/// Where the records begin in the first bytes of an object.
+fn records_begin(format: Format, content: &[u8]) -> usize {
+    let mut scanner = format.scanner(Position::Start);
+    scanner.scan(content, 0).map_or(content.len(), |passed| passed.max(scanner.preamble() as usize).min(content.len()))
+}
+
+/// The first records, whole ones, of a format that people can read.
+fn preview(format: Format, content: &[u8]) -> Vec<String> {
+    if matches!(format, Format::Bam | Format::Bcf) {
+        return Vec::new();
+    }
+    let mut scanner = format.scanner(Position::Start);
+    let mut begins = vec![records_begin(format, content)];
+    let mut at = 0;
+    for until in 1..=PREVIEW {
+        match scanner.scan(&content[at..], until) {
+            Ok(passed) if at + passed < content.len() => {
+                at += passed;
+                begins.push(at);
+            }
+            _ => break,
+        }
+    }
+    begins.windows(2).map(|pair| String::from_utf8_lossy(&content[pair[0]..pair[1]]).trim_end().to_owned()).collect()
+}
+
+/// `@HD … SO:` of a SAM header.
+fn sort_order(header: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(header);
+    let line = text.lines().find(|line| line.starts_with("@HD"))?;
+    line.split('\t').find_map(|field| field.strip_prefix("SO:")).map(str::to_owned)
+}
+
+fn sam_references(header: &[u8]) -> Vec<Reference> {
+    let text = String::from_utf8_lossy(header);
+    let lines = text.lines().filter(|line| line.starts_with("@SQ"));
+    let field = |line: &str, key: &str| line.split('\t').find_map(|field| field.strip_prefix(key)).map(str::to_owned);
+    let reference =
+        |line| Some(Reference { name: field(line, "SN:")?, length: field(line, "LN:").and_then(|text| text.parse().ok()) });
+    lines.filter_map(reference).collect()
+}
