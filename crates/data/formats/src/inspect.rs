@@ -9,7 +9,9 @@ use crate::region::{bam_references, contigs, header_of_bgzf};
 use crate::{FormatError, IndexSummary};
 
 /// Records shown.
-const PREVIEW: u64 = 5;
+const PREVIEW: u64 = 3;
+/// Lines shown of a first record that is longer than what was looked at.
+const LINES: usize = 3;
 
 /// What [`Slicer::inspect`](crate::Slicer::inspect) finds.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +32,7 @@ pub struct Inspection {
     pub samples: Vec<String>,
     /// How alignments are sorted, as the header says.
     pub sort_order: Option<String>,
-    /// The first records of formats of text.
+    /// The first records of formats of text; the first lines of a record that is longer than what was looked at.
     pub preview: Vec<String>,
 }
 
@@ -119,7 +121,7 @@ fn records_begin(format: Format, content: &[u8]) -> usize {
     scanner.scan(content, 0).map_or(content.len(), |passed| passed.max(scanner.preamble() as usize).min(content.len()))
 }
 
-/// The first records, whole ones, of a format that people can read.
+/// The first records of a format that people can read, whole ones; of a single long one its first lines.
 fn preview(format: Format, content: &[u8]) -> Vec<String> {
     if matches!(format, Format::Bam | Format::Bcf) {
         return Vec::new();
@@ -135,6 +137,10 @@ fn preview(format: Format, content: &[u8]) -> Vec<String> {
             }
             _ => break,
         }
+    }
+    if begins.len() == 1 {
+        let lines = content[begins[0]..].split(|byte| *byte == b'\n').take(LINES).collect::<Vec<_>>().join(&b'\n');
+        return if lines.is_empty() { Vec::new() } else { vec![String::from_utf8_lossy(&lines).trim_end().to_owned()] };
     }
     begins.windows(2).map(|pair| String::from_utf8_lossy(&content[pair[0]..pair[1]]).trim_end().to_owned()).collect()
 }

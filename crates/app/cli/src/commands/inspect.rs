@@ -9,7 +9,7 @@ use crate::settings::object_uri;
 use crate::{CliError, output};
 
 /// Names shown before "and N more".
-const SHOWN: usize = 8;
+const SHOWN: usize = 9;
 /// Characters of a line shown.
 const WIDTH: usize = 110;
 

@@ -215,7 +215,8 @@ fn inspect_says_what_a_person_wants_first() {
     std::fs::write(folder.path().join("t.csv"), "name,\"size\"\na,1\nb,2\n").unwrap();
     let inspect = |path: &Path| text(succeed(neardata(folder.path()).arg("inspect").arg(path)));
     let json = |name: &str| -> serde_json::Value {
-        serde_json::from_slice(&succeed(neardata(folder.path()).args(["--json", "inspect"]).arg(folder.path().join(name)))).unwrap()
+        serde_json::from_slice(&succeed(neardata(folder.path()).args(["--json", "inspect"]).arg(folder.path().join(name))))
+            .unwrap()
     };
     let said = inspect(&small().mate(1));
     assert!(said.contains("fastq, gzip") && said.contains("not counted yet: neardata index") && said.contains("\n  @"), "{said}");
@@ -234,6 +235,7 @@ fn inspect_says_what_a_person_wants_first() {
         assert_eq!(found["samples"].as_array().unwrap().len(), 1, "{name}");
     }
     assert!(json("v.vcf.gz")["preview"][0].as_str().unwrap().starts_with("chr1\t"));
+    assert!(json("ref.fa")["preview"][0].as_str().unwrap().starts_with(">chr1\n"));
     let csv = json("t.csv");
     assert_eq!(csv["columns"], serde_json::json!(["name", "size"]));
     assert_eq!(csv["preview"][1], "a,1");
