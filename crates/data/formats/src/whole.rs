@@ -28,7 +28,7 @@ pub struct SliceReader {
 
 /// Where a slice's records come from.
 enum Records {
-    Stretch(RecordReader),
+    Stretch(Box<RecordReader>),
     Region(Box<RegionReader>),
 }
 
@@ -63,7 +63,7 @@ impl SliceReader {
             }
             None => Bytes::new(),
         };
-        Ok(Self::behind(header, format, Records::Stretch(RecordReader::new(object, index, format, stretch)?)))
+        Ok(Self::behind(header, format, Records::Stretch(Box::new(RecordReader::new(object, index, format, stretch)?))))
     }
 
     /// A reader of the records of a region.
