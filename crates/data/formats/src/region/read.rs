@@ -90,14 +90,16 @@ impl RegionReader {
                 self.run = Some(Run { decoder: BgzfDecoder::new(self.object.name(), input), begin, end });
                 continue;
             };
-            let step = if run.decoder.offset() << 16 >= run.end { None } else { Some(run.decoder.step(&mut self.block)?) };
-            if let Some(BgzfStep::Block { offset, produced }) = step {
+            if run.decoder.offset() << 16 < run.end {
+                let at = run.decoder.offset();
+                let BgzfStep::Block { offset, produced } = run.decoder.step(&mut self.block)? else {
+                    return Err(self.misled(&format!("it names byte {at}, where no BGZF block begins")));
+                };
                 let first = if offset == run.begin >> 16 { (run.begin & 0xffff) as usize } else { 0 };
                 let last = if offset == run.end >> 16 { (run.end & 0xffff) as usize } else { produced };
-                let part = self.block[..produced].get(first..last).ok_or_else(|| FormatError::Broken {
-                    name: self.object.name().to_owned(),
-                    reason: format!("its index names a place in the block at byte {offset} that does not exist"),
-                })?;
+                let Some(part) = self.block[..produced].get(first..last) else {
+                    return Err(self.misled(&format!("it names a place behind the end of the block at byte {offset}")));
+                };
                 self.held.extend_from_slice(part);
                 return Ok(true);
             }
@@ -108,10 +110,15 @@ impl RegionReader {
                 return Ok(true);
             }
             if !self.held.is_empty() {
-                let reason = "a run of its index ends inside a record; was the object written after its index?".to_owned();
-                return Err(FormatError::RegionIndex { name: self.object.name().to_owned(), reason });
+                return Err(self.misled("it names a place inside a record"));
             }
         }
+    }
+
+    /// The index that gave the runs is not of this object.
+    fn misled(&self, how: &str) -> FormatError {
+        let reason = format!("{how}; was the object written after its index?");
+        FormatError::RegionIndex { name: self.object.name().to_owned(), reason }
     }
 
     /// Moves the whole records of `held` that overlap the region to `found`.

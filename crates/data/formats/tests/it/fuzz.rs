@@ -236,6 +236,21 @@ proptest! {
     }
 }
 
+/// The index of another object must not give a region without records.
+#[test]
+fn an_index_of_another_object_is_noticed() {
+    let object = bgzf(&join(bam(3000, 9)), true);
+    let size = object.len() as u64;
+    for chunk in [[7 << 16, size << 16], [1000 << 16, 2000 << 16], [3, size << 16], [0, 5], [60_000, 65_000]] {
+        let corner = Corner::new("x.bam", object.clone());
+        corner.beside("bai", bai(20, chunk));
+        let slices = corner.slicer.region_slices(&corner.uri, &["chr0"], &|_| {}).unwrap();
+        let mut reader = corner.slicer.read(&slices[0], 0).unwrap();
+        let error = std::io::copy(&mut reader, &mut std::io::sink()).unwrap_err().to_string();
+        assert!(error.contains("x.bam"), "{chunk:?}: {error}");
+    }
+}
+
 /// A count in an index is no reason to make room for so many.
 #[test]
 fn an_index_that_promises_too_much_is_refused() {
