@@ -127,8 +127,7 @@ impl Trace {
 
     /// Nothing of a log is left to be synced at line `at`.
     fn all_logged(&self, log: &str, at: usize) {
-        let last =
-            self.writes(log).filter(|call| call.began < at).next_back().unwrap_or_else(|| panic!("{log} was never written"));
+        let last = self.writes(log).rfind(|call| call.began < at).unwrap_or_else(|| panic!("{log} was never written"));
         assert!(self.synced(&last.file, last.ended).unwrap_or(usize::MAX) < at, "{log} was not synced before line {at}");
     }
 
