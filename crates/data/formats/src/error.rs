@@ -143,6 +143,43 @@ pub enum FormatError {
     /// A partition that means nothing.
     #[error("a partition into {0} makes no sense; the number must be at least 1")]
     Partition(&'static str),
+    /// An option that the format does not have.
+    #[error("slices of {format} cannot be asked for by `{option}`; they can by {offered}")]
+    NotOffered {
+        /// `LAS`, …
+        format: &'static str,
+        /// what was given
+        option: &'static str,
+        /// what there is
+        offered: String,
+    },
+    /// Bounds, windows or columns that mean nothing.
+    #[error("{0}")]
+    Query(String),
+    /// The table, or what it points to, is damaged.
+    #[error("{name}: damaged {format} at byte {offset}: {reason}; copy it again from its source")]
+    Damaged {
+        /// the object
+        name: String,
+        /// `LAS`, …
+        format: &'static str,
+        /// where in the object
+        offset: u64,
+        /// what is wrong
+        reason: String,
+    },
+    /// A variant of a format that is not read.
+    #[error("{name}: {format} with {what} is not read here; {remedy}")]
+    Unsupported {
+        /// the object
+        name: String,
+        /// `TIFF`, …
+        format: &'static str,
+        /// what it has
+        what: String,
+        /// what to do
+        remedy: String,
+    },
     /// A region that cannot be understood.
     #[error("`{0}` is no region; write `chr20`, `chr20:1000-2000` or `chr20:1000-`, positions from 1, both ends in")]
     RegionSyntax(String),

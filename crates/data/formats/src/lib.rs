@@ -23,6 +23,7 @@ mod region;
 mod selection;
 mod sidecar;
 mod slicer;
+pub mod table;
 mod whole;
 
 pub use build::{Built, Progress, build_index};
@@ -37,4 +38,5 @@ pub use region::RegionSelection;
 pub use selection::{Preamble, Selection, Stretch, WindowRef};
 pub use sidecar::read_index;
 pub use slicer::{IndexSummary, SideCars, Slicer};
+pub use table::{Batches, Bounds, Cut};
 pub use whole::SliceReader;

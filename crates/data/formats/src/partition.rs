@@ -14,6 +14,9 @@ pub enum Partition {
     Bytes(u64),
     /// Into slices of exactly so many records; the last holds the rest.
     Records(u64),
+    /// Into at most so many rectangles of about equal extent, for records that lie in a plane. Each record is in the one rectangle
+    /// that holds it: their lower edges belong to them, their upper ones do not, but for the last.
+    Tiles(u64),
 }
 
 /// A cut may move by this part of a slice to reach a place the index knows, which makes reading cheaper.
@@ -30,6 +33,13 @@ pub(crate) fn cuts(indexes: &[&Index], partition: Partition, group: u64) -> Resu
         Partition::Count(0) => return Err(FormatError::Partition("0 slices")),
         Partition::Bytes(0) => return Err(FormatError::Partition("slices of 0 bytes")),
         Partition::Records(0) => return Err(FormatError::Partition("slices of 0 records")),
+        Partition::Tiles(_) => {
+            return Err(FormatError::NotOffered {
+                format: "records in a row",
+                option: "tiles",
+                offered: "`n`, `bytes`, `records`".into(),
+            });
+        }
         Partition::Records(step) => {
             let step = step.div_ceil(group).saturating_mul(group);
             let inner = (0..records.div_ceil(step)).map(|slice| slice * step);

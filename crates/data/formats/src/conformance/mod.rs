@@ -190,6 +190,7 @@ fn feasible(partition: Partition, records: u64, bytes: u64) -> bool {
         Partition::Count(count) => count.min(records),
         Partition::Bytes(size) => bytes.div_ceil(size).min(records),
         Partition::Records(step) => records.div_ceil(step),
+        Partition::Tiles(_) => return false,
     };
     slices <= SLICES_READ as u64
 }

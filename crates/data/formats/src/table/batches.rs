@@ -1,0 +1,50 @@
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, SchemaRef};
+
+use crate::FormatError;
+
+/// A stream of Arrow record batches of one schema, made as they are taken.
+///
+/// It is a [`RecordBatchReader`], so everything of the Arrow world takes it.
+pub struct Batches {
+    schema: SchemaRef,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch, FormatError>> + Send>,
+}
+
+impl Batches {
+    /// Batches of this schema; after an error nothing follows.
+    pub fn new(schema: SchemaRef, batches: impl Iterator<Item = Result<RecordBatch, FormatError>> + Send + 'static) -> Self {
+        let mut failed = false;
+        let mut batches = batches;
+        let until_error = std::iter::from_fn(move || {
+            let next = if failed { None } else { batches.next() };
+            failed = matches!(next, Some(Err(_)));
+            next
+        });
+        Self { schema, batches: Box::new(until_error) }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// The next batch, with the error of its format.
+    pub fn next_batch(&mut self) -> Option<Result<RecordBatch, FormatError>> {
+        self.batches.next()
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.batches.next()?.map_err(|error| ArrowError::ExternalError(Box::new(error))))
+    }
+}
+
+impl RecordBatchReader for Batches {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
