@@ -3,6 +3,7 @@
 //! Everything here is thin: it converts values, releases the interpreter while Rust works, and turns errors into the classes of
 //! `neardata._errors`. What a user sees is documented in `_native.pyi`.
 
+mod arrow;
 mod errors;
 mod settings;
 mod slice;
@@ -40,10 +41,10 @@ fn run_cli(py: Python<'_>, arguments: Vec<OsString>, self_command: Vec<OsString>
 mod _native {
     #[pymodule_export]
     use super::{
+        arrow::ArrowStream,
         fetch, parse_bytes, run_cli,
         settings::cache_folder,
         slice::{ObjectRef, Slice},
-        slicing::region_slices,
         slicing::slices,
         stream::SliceStream,
     };

@@ -2,6 +2,7 @@ use neardata_core::{ObjectRef as CoreObject, Pin, Slice as CoreSlice};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 
+use crate::arrow::ArrowStream;
 use crate::errors::Failure;
 use crate::{slicing, stream::SliceStream, values};
 
@@ -111,6 +112,10 @@ impl Slice {
     fn open<'py>(&self, py: Python<'py>, object: usize) -> PyResult<Bound<'py, PyAny>> {
         let reader = slicing::open(py, &self.slice, object)?;
         py.import("neardata._slices")?.getattr("open_stream")?.call1((SliceStream::new(reader),))
+    }
+
+    fn to_arrow(&self, py: Python<'_>) -> Result<ArrowStream, Failure> {
+        Ok(ArrowStream::new(slicing::batches(py, &self.slice)?))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (String,)) {

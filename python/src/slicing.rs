@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use neardata_core::{ObjectUri, Slice as CoreSlice};
-use neardata_formats::{Partition, SideCars, Slicer};
+use neardata_formats::{Batches, Bounds, Cut, Partition, SideCars, Slicer};
 use neardata_store::Stores;
 use pyo3::prelude::*;
 
@@ -81,43 +81,51 @@ pub(crate) fn read_all(py: Python<'_>, slice: &CoreSlice, object: usize) -> Resu
     })
 }
 
-/// One slice a region of a sorted object.
-#[pyfunction]
-pub(crate) fn region_slices(py: Python<'_>, uri: &str, regions: Vec<String>) -> PyResult<Vec<Slice>> {
-    let uri = absolute(uri)?;
-    let slicer = slicer()?;
-    let slices = py.detach(|| {
-        let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
-        slicer.region_slices(&uri, &regions, &|_| {}).map_err(Failure::from)
-    })?;
-    Ok(slices.into_iter().map(Slice::from).collect())
+/// A slice as Arrow record batches.
+pub(crate) fn batches(py: Python<'_>, slice: &CoreSlice) -> Result<Batches, Failure> {
+    let slicer = reading()?;
+    py.detach(|| Ok(slicer.arrow(slice)?))
+}
+
+/// What a caller asked for, in the words of `neardata.slices`.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Request {
+    n: Option<u64>,
+    bytes: Option<u64>,
+    records: Option<u64>,
+    tiles: Option<u64>,
+    regions: Vec<String>,
+    bounds: Option<[f64; 4]>,
+    window: Option<[f64; 2]>,
+    resolution: Option<f64>,
+    level: Option<u32>,
+    columns: Vec<String>,
+}
+
+impl From<Request> for Cut {
+    fn from(request: Request) -> Self {
+        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns } = request;
+        let partition = (n.map(Partition::Count))
+            .or(bytes.map(Partition::Bytes))
+            .or(records.map(Partition::Records))
+            .or(tiles.map(Partition::Tiles));
+        let bounds = bounds.map(|[x0, y0, x1, y1]| Bounds { min: [x0, y0], max: [x1, y1] });
+        Cut { partition, regions, bounds, window, resolution, level, columns }
+    }
 }
 
 /// Cuts an object, or a pair of objects, into slices.
 #[pyfunction]
-pub(crate) fn slices(
-    py: Python<'_>,
-    uri: &str,
-    n: Option<u64>,
-    bytes: Option<u64>,
-    records: Option<u64>,
-    mate2: Option<&str>,
-) -> PyResult<Vec<Slice>> {
-    let partition = match (n, bytes, records) {
-        (Some(count), None, None) => Partition::Count(count),
-        (None, Some(bytes), None) => Partition::Bytes(bytes),
-        (None, None, Some(records)) => Partition::Records(records),
-        _ => return Err(value_error("give exactly one of n, bytes and records")),
-    };
+pub(crate) fn slices(py: Python<'_>, uri: &str, request: Request, mate2: Option<&str>) -> PyResult<Vec<Slice>> {
+    let cut = Cut::from(request);
     let uri = absolute(uri)?;
     let mate2 = mate2.map(absolute).transpose()?;
     let slicer = slicer()?;
-    let slices = py.detach(|| {
-        match &mate2 {
-            None => slicer.slices(&uri, partition),
-            Some(mate2) => slicer.paired_slices(&uri, mate2, partition),
-        }
-        .map_err(Failure::from)
-    })?;
-    Ok(slices.into_iter().map(Slice::from).collect())
+    let slices = match (&mate2, cut.partition) {
+        (None, _) => py.detach(|| slicer.cut(&uri, &cut, &|_| {})),
+        (Some(mate2), Some(partition)) => py.detach(|| slicer.paired_slices(&uri, mate2, partition)),
+        (Some(_), None) => return Err(value_error("mates are cut by n, bytes or records")),
+    };
+    Ok(slices.map_err(Failure::from)?.into_iter().map(Slice::from).collect())
 }

@@ -34,11 +34,12 @@ from ._errors import (
 )
 from ._executor import Executor
 from ._future import Future, as_completed, wait
-from ._native import ObjectRef, Slice, __version__
+from ._native import ArrowStream, ObjectRef, Slice, __version__
 from ._slices import slices
 
 __all__ = [
     "AccessDeniedError",
+    "ArrowStream",
     "CallFailed",
     "CallKilled",
     "CallLost",

@@ -1,6 +1,6 @@
 import io
 import pathlib
-from typing import Any, final
+from typing import Any, TypedDict, final
 
 __version__: str
 
@@ -101,8 +101,40 @@ class Slice:
 
         """
 
+    def to_arrow(self) -> ArrowStream:
+        """Read the slice as Arrow record batches.
+
+        What comes back is taken, once and without a copy, by everything that knows the Arrow PyCapsule interface:
+
+        ```python
+        pyarrow.table(part.to_arrow())
+        polars.DataFrame(part.to_arrow())
+        duckdb.sql("select count(*) from batches")         # where batches = part.to_arrow()
+        ```
+
+        Raises:
+            neardata.ObjectChangedError: the object is not the version the slice was made for.
+            neardata.ReadError: the object cannot be read.
+            neardata.FormatError: its bytes are not what its format says.
+
+        """
+
     def __hash__(self) -> int: ...
     def __eq__(self, other: object) -> bool: ...
+
+@final
+class ArrowStream:
+    """Arrow record batches of one schema, made as they are taken, and taken once."""
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Names and types of the columns."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Give the batches as a PyCapsule of an Arrow C stream."""
+
+    def __arrow_c_schema__(self) -> object:
+        """Give the schema as a PyCapsule of an Arrow C schema."""
 
 @final
 class SliceStream:
@@ -111,17 +143,22 @@ class SliceStream:
     def read(self, size: int) -> bytes:
         """Read `size` bytes; fewer only at the end."""
 
-def slices(
-    uri: str,
-    n: int | None,
-    bytes: int | None,
-    records: int | None,
-    mate2: str | None,
-) -> list[Slice]:
-    """Cut an object, or a pair of objects, into slices."""
+class Request(TypedDict):
+    """What is asked of an object; every key is there."""
 
-def region_slices(uri: str, regions: list[str]) -> list[Slice]:
-    """Make one slice a region of a sorted object."""
+    n: int | None
+    bytes: int | None
+    records: int | None
+    tiles: int | None
+    regions: list[str]
+    bounds: tuple[float, float, float, float] | None
+    window: tuple[float, float] | None
+    resolution: float | None
+    level: int | None
+    columns: list[str]
+
+def slices(uri: str, request: Request, mate2: str | None) -> list[Slice]:
+    """Cut an object, or a pair of objects, into slices."""
 
 def cache_folder() -> pathlib.Path:
     """Say where the user's caches are."""

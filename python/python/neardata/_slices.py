@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _native
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from _typeshed import WriteableBuffer
 
@@ -22,8 +22,14 @@ def slices(
     n: int | None = None,
     bytes: int | str | None = None,
     records: int | None = None,
+    tiles: int | None = None,
     mate2: str | os.PathLike[str] | None = None,
     region: str | Iterable[str] | None = None,
+    bounds: Sequence[float] | None = None,
+    window: Sequence[float] | None = None,
+    resolution: float | None = None,
+    level: int | None = None,
+    columns: Iterable[str] | None = None,
 ) -> list[_native.Slice]:
     """Cut an object into slices without rewriting it; index it first if it needs an index and has none.
 
@@ -31,40 +37,65 @@ def slices(
     neardata.slices("s3://lab/reads.fastq.gz", n=32)
     neardata.slices("reads.fastq.gz", bytes="64M")
     neardata.slices("r1.fastq.gz", mate2="r2.fastq.gz", records=100_000)   # slice.read(object=1) is the second mate
+    neardata.slices("survey.laz", tiles=16)
     ```
 
-    Every record of the object is in exactly one slice, and the slices concatenate to the uncompressed object. Slices of VCF, SAM,
-    BAM and BCF are valid files, each with the header. `region` is a query instead:
+    Every record of the object is in exactly one slice. Slices of rows concatenate to the uncompressed object; slices of formats with
+    a header (VCF, SAM, BAM, BCF, LAS, GeoTIFF, imzML, Parquet, …) are valid files each. Queries give all records that overlap:
 
     ```python
     neardata.slices("s3://lab/sample.bam", region="chr20:1000000-2000000")
     neardata.slices("calls.vcf.gz", region=["chr1", "chr2:500-900"])       # one slice a region
+    neardata.slices("city.copc.laz", bounds=(515000, 4918000, 515400, 4918300), resolution=0.5)
+    neardata.slices("brain.imzML", window=(798.53, 798.55))
     ```
-
-    It gives all records that overlap, as `samtools view` and `bcftools view -r` do.
 
     Args:
         uri: `s3://`, `gs://`, `az://`, `http(s)://` or `file://` address, or a path.
         n: how many slices.
         bytes: uncompressed size of a slice, in bytes or as `"64M"`.
         records: how many records a slice has.
+        tiles: at most how many rectangles, for points, pixels and spectra.
         mate2: the second file of paired reads; it is cut at the same record numbers.
         region: `chr20`, `chr20:1000-2000` or `chr20:1000-` (positions from 1, both ends in) of sorted BAM, BCF or VCF in BGZF; the
             index beside the object is used, and where there is none, one is made.
+        bounds: minimum x, minimum y, maximum x, maximum y, in the coordinates of the object.
+        window: lowest and highest m/z of spectra.
+        resolution: distance between points that is fine enough (COPC).
+        level: overview level of an image; 0 is full resolution.
+        columns: names of the columns to keep.
 
     Returns:
-        The slices in order. Give exactly one of `n`, `bytes`, `records` and `region`.
+        The slices in order. Give at most one of `n`, `bytes`, `records` and `tiles`; without one, a query is one slice.
 
     """
-    if (n is None) + (bytes is None) + (records is None) + (region is None) != 3:
-        raise TypeError("give exactly one of n=, bytes=, records= and region=")
-    if region is not None:
-        if mate2 is not None:
-            raise TypeError("region= goes with one object, not with mate2=")
-        return _native.region_slices(os.fspath(uri), [region] if isinstance(region, str) else list(region))
-    size = _native.parse_bytes(bytes) if isinstance(bytes, str) else bytes
-    mate = None if mate2 is None else os.fspath(mate2)
-    return _native.slices(os.fspath(uri), n, size, records, mate)
+    request: _native.Request = {
+        "n": n,
+        "bytes": _native.parse_bytes(bytes) if isinstance(bytes, str) else bytes,
+        "records": records,
+        "tiles": tiles,
+        "regions": [] if region is None else [region] if isinstance(region, str) else list(region),
+        "bounds": None if bounds is None else _numbers("bounds", bounds, 4),
+        "window": None if window is None else _numbers("window", window, 2),
+        "resolution": resolution,
+        "level": level,
+        "columns": [] if columns is None else [columns] if isinstance(columns, str) else list(columns),
+    }
+    partitions = sum(request[name] is not None for name in ("n", "bytes", "records", "tiles"))
+    if partitions > 1:
+        raise TypeError("give at most one of n=, bytes=, records= and tiles=")
+    is_query = bool(request["regions"]) or bounds is not None or window is not None
+    if partitions == 0 and not is_query and resolution is None and level is None and columns is None:
+        raise TypeError("say how to cut: n=, bytes=, records= or tiles=; or what to find: region=, bounds= or window=")
+    if mate2 is not None and (is_query or partitions == 0):
+        raise TypeError("mate2= goes with n=, bytes= or records=")
+    return _native.slices(os.fspath(uri), request, None if mate2 is None else os.fspath(mate2))
+
+
+def _numbers(name: str, values: Sequence[float], count: int) -> Any:
+    if len(values) != count:
+        raise TypeError(f"{name}= takes {count} numbers, not {len(values)}")
+    return tuple(float(value) for value in values)
 
 
 class _SliceFile(io.RawIOBase):

@@ -104,21 +104,37 @@ pub(crate) struct SliceArgs {
 }
 
 #[derive(Args)]
-#[group(multiple = false)]
 pub(crate) struct PartitionArgs {
     /// This many slices, of about equal size.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", group = "partition", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) n: Option<u64>,
     /// Slices of about this many uncompressed bytes (64M, 1GiB).
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", group = "partition")]
     pub(crate) bytes: Option<String>,
     /// Slices of this many records.
-    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "R", group = "partition", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) records: Option<u64>,
-    /// All records of sorted BAM, BCF or VCF (in BGZF) that overlap this region: chr20, chr20:1000-2000. May be given again; one
-    /// slice a region.
+    /// At most this many rectangles: tiles of points, pixels or spectra.
+    #[arg(long, value_name = "N", group = "partition", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) tiles: Option<u64>,
+    /// All records that overlap this region: chr20, chr20:1000-2000. May be given again; one slice a region.
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Vec<String>,
+    /// What overlaps this rectangle, in the coordinates of the object: MINX,MINY,MAXX,MAXY.
+    #[arg(long, value_name = "BOX", value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
+    pub(crate) bounds: Vec<f64>,
+    /// Only measured values from LOW to HIGH: m/z of spectra.
+    #[arg(long, value_name = "LOW,HIGH", value_delimiter = ',', num_args = 1)]
+    pub(crate) window: Vec<f64>,
+    /// Points no coarser than this distance is enough (COPC).
+    #[arg(long, value_name = "DISTANCE")]
+    pub(crate) resolution: Option<f64>,
+    /// Overview level of an image; 0 is full resolution.
+    #[arg(long, value_name = "L")]
+    pub(crate) level: Option<u32>,
+    /// Only these columns, for formats that have them.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', num_args = 1)]
+    pub(crate) columns: Vec<String>,
 }
 
 #[derive(Args)]
@@ -128,6 +144,9 @@ pub(crate) struct ReadArgs {
     /// Which object of a pair: 0 or 1.
     #[arg(long, default_value_t = 0, value_name = "I")]
     pub(crate) object: usize,
+    /// Write Arrow record batches, as an Arrow IPC stream, rather than bytes.
+    #[arg(long)]
+    pub(crate) arrow: bool,
 }
 
 #[derive(Args)]

@@ -72,8 +72,16 @@ pub fn detect(reader: &dyn RangedRead) -> Result<Detected, FormatError> {
 
 /// The same, with the first uncompressed bytes of the object: 64 KiB, if it has so many.
 pub(crate) fn detect_with_content(reader: &dyn RangedRead) -> Result<(Detected, Bytes), FormatError> {
-    let name = reader.name();
-    let start = reader.read(ByteRange::new(0, COMPRESSED_PREFIX.min(reader.size())))?;
+    detect_from(reader.name(), start_of(reader)?)
+}
+
+/// What detection looks at.
+pub(crate) fn start_of(reader: &dyn RangedRead) -> Result<Bytes, FormatError> {
+    Ok(reader.read(ByteRange::new(0, COMPRESSED_PREFIX.min(reader.size())))?)
+}
+
+/// The same for an object whose first bytes are at hand.
+pub(crate) fn detect_from(name: &str, start: Bytes) -> Result<(Detected, Bytes), FormatError> {
     let compression = match start.get(..3) {
         Some(magic) if magic == gzip::MAGIC => match gzip::bgzf_block(&start) {
             Some(_) => Compression::Bgzf,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::detect::{Compression, Detected};
 use crate::records::{Format, Position};
 use crate::region::{bam_references, contigs, header_of_bgzf};
+use crate::table::Description;
 use crate::{FormatError, IndexSummary};
 
 /// Records shown.
@@ -18,10 +19,13 @@ const LINES: usize = 3;
 pub struct Inspection {
     /// The object, pinned.
     pub object: ObjectRef,
-    /// Format of its records.
-    pub format: Format,
-    /// Compression around them.
-    pub compression: Compression,
+    /// Name of its format.
+    pub format: String,
+    /// Compression around its records; none for formats that compress inside.
+    pub compression: Option<Compression>,
+    /// What the table of its format says; nothing for records in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<Description>,
     /// What its index knows, if it has a fresh one.
     pub indexed: Option<Counts>,
     /// Names of columns: of the first row of CSV, of the header of VCF.
@@ -45,6 +49,24 @@ pub struct Counts {
     pub uncompressed: u64,
     /// Places where decoding can start.
     pub checkpoints: u64,
+}
+
+impl Inspection {
+    /// What the table of a format says.
+    pub(crate) fn of_table(object: ObjectRef, format: &str, table: Description) -> Self {
+        Self {
+            object,
+            format: format.to_owned(),
+            compression: None,
+            columns: table.columns.iter().map(|column| column.name.clone()).collect(),
+            preview: table.preview.clone(),
+            table: Some(table),
+            indexed: None,
+            references: Vec::new(),
+            samples: Vec::new(),
+            sort_order: None,
+        }
+    }
 }
 
 impl From<&IndexSummary> for Counts {
@@ -73,8 +95,9 @@ pub(crate) fn inspect(
     let Detected { format, compression } = detected;
     let mut found = Inspection {
         object: source,
-        format,
-        compression,
+        format: format.name().to_owned(),
+        compression: Some(compression),
+        table: None,
         indexed,
         columns: Vec::new(),
         references: Vec::new(),

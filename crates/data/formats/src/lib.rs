@@ -38,5 +38,5 @@ pub use region::RegionSelection;
 pub use selection::{Preamble, Selection, Stretch, WindowRef};
 pub use sidecar::read_index;
 pub use slicer::{IndexSummary, SideCars, Slicer};
-pub use table::{Batches, Bounds, Cut};
+pub use table::{Batches, Bounds, Cut, Prepared, TableSummary};
 pub use whole::SliceReader;

@@ -6,13 +6,14 @@ use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, RangedRead, Slice, cano
 use neardata_store::{StoreError, Stores};
 
 use crate::build::{Progress, build_index};
-use crate::detect::detect_with_content;
+use crate::detect::{detect_from, start_of};
 use crate::index::{Index, IndexOptions};
 use crate::inspect::{Counts, Inspection, inspect};
 use crate::partition::{Partition, cuts};
 use crate::read::RecordReader;
 use crate::region::RegionPlanner;
 use crate::selection::{Selection, Stretch};
+use crate::table::{self, Batches, Cut, Look, Prepared, TableFormat};
 use crate::whole::SliceReader;
 use crate::{Compression, Format, FormatError, detect, sidecar};
 
@@ -27,8 +28,12 @@ impl SideCars {
     /// The address of the side-car of an object: it follows from the object's address and server, so that a changed object finds its
     /// stale side-car and replaces it.
     pub fn address(&self, object: &ObjectRef) -> ObjectUri {
+        self.address_ending(object, "ndindex")
+    }
+
+    pub(crate) fn address_ending(&self, object: &ObjectRef, ending: &str) -> ObjectUri {
         let key = canonical::digest(&(&object.uri, &object.store));
-        self.root.join(&format!("v1/{}/{}.ndindex", &key[..2], &key[2..]))
+        self.root.join(&format!("v1/{}/{}.{ending}", &key[..2], &key[2..]))
     }
 }
 
@@ -56,9 +61,10 @@ pub struct IndexSummary {
 /// Indexes, cuts and reads objects of a store.
 #[derive(Clone)]
 pub struct Slicer {
-    stores: Stores,
-    side_cars: SideCars,
+    pub(crate) stores: Stores,
+    pub(crate) side_cars: SideCars,
     options: IndexOptions,
+    pub(crate) tables: Vec<Arc<dyn TableFormat>>,
 }
 
 struct Indexed {
@@ -94,7 +100,13 @@ struct Part {
 impl Slicer {
     /// A slicer over these stores, keeping its side-cars there.
     pub fn new(stores: Stores, side_cars: SideCars) -> Self {
-        Self { stores, side_cars, options: IndexOptions::default() }
+        Self { stores, side_cars, options: IndexOptions::default(), tables: table::builtin() }
+    }
+
+    /// The same with a further format; it is asked before those of this crate.
+    pub fn with_format(mut self, format: Arc<dyn TableFormat>) -> Self {
+        self.tables.insert(0, format);
+        self
     }
 
     /// The same with other index parameters; a side-car made with different ones is rebuilt.
@@ -103,7 +115,31 @@ impl Slicer {
         self
     }
 
-    /// Makes sure that a fresh side-car exists: builds it if it is absent, stale or damaged.
+    /// Cuts an object, or asks it for what a query selects, whatever its format; indexes it first if need be.
+    pub fn cut(&self, uri: &ObjectUri, cut: &Cut, progress: &dyn Fn(Progress)) -> Result<Vec<Slice>, FormatError> {
+        let detected = match self.look(uri)? {
+            Look::Table(format) => return self.cut_table(&format, uri, cut, progress),
+            Look::Rows(detected) => detected,
+        };
+        if !cut.regions.is_empty() {
+            cut.only(detected.format.title(), &["region"])?;
+            let regions: Vec<&str> = cut.regions.iter().map(String::as_str).collect();
+            return self.region_slices(uri, &regions, progress);
+        }
+        cut.only(detected.format.title(), &["n", "bytes", "records"])?;
+        self.index(uri, progress)?;
+        self.slices(uri, cut.partition.unwrap_or(Partition::Count(1)))
+    }
+
+    /// Makes sure that a fresh index exists, of whatever kind the object's format has.
+    pub fn prepare(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<Prepared, FormatError> {
+        match self.look(uri)? {
+            Look::Table(format) => Ok(Prepared::Table(self.index_table(&format, uri, progress)?)),
+            Look::Rows(_) => Ok(Prepared::Rows(self.index(uri, progress)?)),
+        }
+    }
+
+    /// Makes sure that a fresh side-car of records in a row exists: builds it if it is absent, stale or damaged.
     pub fn index(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<IndexSummary, FormatError> {
         Ok(self.indexed(uri, progress)?.summary())
     }
@@ -113,7 +149,11 @@ impl Slicer {
     pub fn inspect(&self, uri: &ObjectUri) -> Result<Inspection, FormatError> {
         let source = self.stores.head(uri)?;
         let reader = self.stores.open(&source)?;
-        let (detected, content) = detect_with_content(reader.as_ref())?;
+        let start = start_of(reader.as_ref())?;
+        if let Some(format) = self.table_of(reader.name(), &start) {
+            return self.inspect_table(&format, uri);
+        }
+        let (detected, content) = detect_from(reader.name(), start)?;
         let stored = self.stored(&self.side_cars.address(&source)).ok().flatten();
         let fresh = stored.filter(|(index, _)| index.source == source && index.options == self.options);
         let counts = fresh.map(|(index, side_car)| Counts::from(&Indexed { index, side_car, built: false }.summary()));
@@ -176,12 +216,28 @@ impl Slicer {
     /// Reads object number `object` (from 0) of a slice as a file of its own: its records, uncompressed, behind the object's header if
     /// its format has one; BAM and BCF as BGZF.
     pub fn read(&self, slice: &Slice, object: usize) -> Result<SliceReader, FormatError> {
+        if let Some(format) = self.table_named(&slice.format) {
+            return self.read_table(&format, slice, object).map(SliceReader::of_pieces);
+        }
         if slice.selection.get("region").is_some() {
             let (format, source) = (format_of(slice)?, object_of(slice, object)?);
             return SliceReader::of_region(self.stores.open(source)?, format, slice.selection_as()?);
         }
         let part = self.part(slice, object)?;
         SliceReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
+    }
+
+    /// A slice as Arrow record batches.
+    pub fn arrow(&self, slice: &Slice) -> Result<Batches, FormatError> {
+        match self.table_named(&slice.format) {
+            Some(format) => self.table_batches(&format, slice),
+            None => Err(FormatError::Unsupported {
+                name: slice.objects.first().map_or_else(String::new, |object| object.uri.to_string()),
+                format: format_of(slice)?.title(),
+                what: "Arrow columns".into(),
+                remedy: "read its bytes".into(),
+            }),
+        }
     }
 
     /// Reads object number `object` (from 0) of a slice: exactly the uncompressed bytes of its records, without any header.
@@ -204,7 +260,7 @@ impl Slicer {
         Ok(Part { object: self.stores.open(source)?, side_car, format, stretch })
     }
 
-    fn open_side_car(&self, source: &ObjectRef, index: &IndexRef) -> Result<Arc<dyn RangedRead>, FormatError> {
+    pub(crate) fn open_side_car(&self, source: &ObjectRef, index: &IndexRef) -> Result<Arc<dyn RangedRead>, FormatError> {
         // The checksum of the window guards what is read, so one built again, with the same bytes and maybe another tag, serves as well.
         let side_car = ObjectRef { pin: Pin::WeakSize, ..index.clone().into() };
         self.stores.open(&side_car).map_err(|error| match error {
@@ -256,13 +312,13 @@ fn format_of(slice: &Slice) -> Result<Format, FormatError> {
     })
 }
 
-fn object_of(slice: &Slice, object: usize) -> Result<&ObjectRef, FormatError> {
+pub(crate) fn object_of(slice: &Slice, object: usize) -> Result<&ObjectRef, FormatError> {
     slice.objects.get(object).ok_or(FormatError::NoSuchObject { asked: object, held: slice.objects.len() })
 }
 
 /// How slices refer to a side-car. Where the store gives no strong tag the size is enough: a window is checked against the checksum
 /// the slice carries, and a rebuilt side-car of the same object has the same bytes but another modification time.
-fn reference(mut object: ObjectRef) -> IndexRef {
+pub(crate) fn reference(mut object: ObjectRef) -> IndexRef {
     if object.pin.is_weak() {
         object.pin = Pin::WeakSize;
     }

@@ -11,6 +11,7 @@ use crate::read::RecordReader;
 use crate::records::Format;
 use crate::region::{RegionReader, RegionSelection};
 use crate::selection::Stretch;
+use crate::table::Pieces;
 use crate::{Compression, FormatError, selection};
 
 /// Reads one slice of one object as a valid file: what its records are, behind the header of formats that have one (VCF, SAM, BAM,
@@ -30,6 +31,28 @@ pub struct SliceReader {
 enum Records {
     Stretch(Box<RecordReader>),
     Region(Box<RegionReader>),
+    Pieces(PieceReader),
+}
+
+/// A file that comes in pieces.
+struct PieceReader {
+    pieces: Pieces,
+    current: Bytes,
+}
+
+impl PieceReader {
+    fn fill(&mut self) -> Result<&[u8], FormatError> {
+        while self.current.is_empty()
+            && let Some(piece) = self.pieces.next()
+        {
+            self.current = piece?;
+        }
+        Ok(&self.current)
+    }
+
+    fn pass(&mut self, amount: usize) {
+        self.current = self.current.slice(amount.min(self.current.len())..);
+    }
 }
 
 impl Records {
@@ -37,6 +60,7 @@ impl Records {
         match self {
             Records::Stretch(reader) => reader.fill(),
             Records::Region(reader) => reader.fill(),
+            Records::Pieces(reader) => reader.fill(),
         }
     }
 
@@ -44,6 +68,7 @@ impl Records {
         match self {
             Records::Stretch(reader) => reader.consume(amount),
             Records::Region(reader) => reader.pass(amount),
+            Records::Pieces(reader) => reader.pass(amount),
         }
     }
 }
@@ -76,6 +101,12 @@ impl SliceReader {
         let records = RegionReader::new(Arc::clone(&object), format, selection)?;
         let header = read_preamble(&object, format, Stretch::of_preamble(Compression::Bgzf, preamble))?;
         Ok(Self::behind(header, format, Records::Region(Box::new(records))))
+    }
+
+    /// A reader of what a table format makes of a slice.
+    pub(crate) fn of_pieces(pieces: Pieces) -> Self {
+        let records = Records::Pieces(PieceReader { pieces, current: Bytes::new() });
+        Self { header: Bytes::new(), records, bgzf: None, lent: 0 }
     }
 
     fn behind(header: Bytes, format: Format, records: Records) -> Self {

@@ -1,6 +1,7 @@
 //! `neardata inspect`: what an object is, before anything is done with it.
 
 use neardata_core::format_bytes;
+use neardata_formats::table::Description;
 use neardata_formats::{Inspection, Reference};
 
 use crate::args::InspectArgs;
@@ -35,33 +36,50 @@ pub(crate) fn run(args: &InspectArgs, as_json: bool) -> Result<(), CliError> {
 }
 
 fn facts(found: &Inspection) -> Vec<(&'static str, String)> {
-    let mut facts = vec![
-        ("object", format!("{}, {}", found.object.uri, format_bytes(found.object.size))),
-        ("format", format!("{}, {}", found.format, found.compression)),
-    ];
-    facts.push(match &found.indexed {
-        Some(counts) => (
-            "records",
-            format!(
-                "{}, {} uncompressed, {} places to start",
-                counts.records,
-                format_bytes(counts.uncompressed),
-                counts.checkpoints
-            ),
-        ),
-        None => ("records", format!("not counted yet: neardata index {}", found.object.uri)),
-    });
+    let mut facts = vec![("object", format!("{}, {}", found.object.uri, format_bytes(found.object.size)))];
+    match &found.table {
+        Some(table) => facts.extend(facts_of_table(found, table)),
+        None => facts.extend(facts_of_rows(found)),
+    }
     let named = |reference: &Reference| match reference.length {
         Some(length) => format!("{} ({length})", reference.name),
         None => reference.name.clone(),
     };
     let references: Vec<String> = found.references.iter().map(named).collect();
-    for (name, values) in [("columns", &found.columns), ("references", &references), ("samples", &found.samples)] {
+    let typed = found.table.iter().flat_map(|table| &table.columns).map(|column| format!("{} {}", column.name, column.kind));
+    let columns = if found.table.is_some() { typed.collect() } else { found.columns.clone() };
+    for (name, values) in [("columns", &columns), ("references", &references), ("samples", &found.samples)] {
         if !values.is_empty() {
             let more = if values.len() > SHOWN { format!(", and {} more", values.len() - SHOWN) } else { String::new() };
             facts.push((name, format!("{}{more}", values[..values.len().min(SHOWN)].join(", "))));
         }
     }
     facts.extend(found.sort_order.clone().map(|order| ("sorted", order)));
+    facts
+}
+
+fn facts_of_rows(found: &Inspection) -> Vec<(&'static str, String)> {
+    let compression = found.compression.map_or_else(String::new, |compression| format!(", {compression}"));
+    let records = match &found.indexed {
+        Some(counts) => format!(
+            "{}, {} uncompressed, {} places to start",
+            counts.records,
+            format_bytes(counts.uncompressed),
+            counts.checkpoints
+        ),
+        None => format!("not counted yet: neardata index {}", found.object.uri),
+    };
+    vec![("format", format!("{}{compression}", found.format)), ("records", records)]
+}
+
+fn facts_of_table(found: &Inspection, table: &Description) -> Vec<(&'static str, String)> {
+    let records = match table.records {
+        Some(records) => format!("{records} {}", table.unit),
+        None => format!("{} not counted yet: neardata index {}", table.unit, found.object.uri),
+    };
+    let size = table.uncompressed.map_or_else(String::new, |bytes| format!(", {} uncompressed", format_bytes(bytes)));
+    let mut facts = vec![("format", found.format.clone()), ("records", format!("{records}{size}"))];
+    facts.extend(table.extents.iter().map(|extent| ("extent", format!("{} from {} to {}", extent.name, extent.min, extent.max))));
+    facts.extend(table.facts.iter().map(|(name, value)| ("", format!("{name}: {value}"))));
     facts
 }

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, Write};
 
-use neardata_core::{Slice, format_bytes, parse_bytes};
-use neardata_formats::{Partition, SliceReader, Slicer};
+use neardata_core::{IndexRef, Slice, format_bytes, parse_bytes};
+use neardata_formats::{Bounds, Cut, Partition, Prepared, SliceReader, Slicer};
 
 use crate::args::{IndexArgs, PartitionArgs, ReadArgs, SliceArgs};
 use crate::progress::IndexBar;
@@ -18,15 +18,36 @@ pub(crate) fn slicer() -> Result<Slicer, CliError> {
     Ok(Slicer::new(settings.stores()?, settings.side_cars()?))
 }
 
-fn partition(args: &PartitionArgs) -> Result<Partition, CliError> {
-    Ok(match (args.n, &args.bytes, args.records) {
-        (Some(count), _, _) => Partition::Count(count),
-        (_, Some(text), _) => match parse_bytes(text)? {
+fn cut(args: &PartitionArgs) -> Result<Cut, CliError> {
+    let partition = match (args.n, &args.bytes, args.records, args.tiles) {
+        (Some(count), ..) => Some(Partition::Count(count)),
+        (_, Some(text), ..) => match parse_bytes(text)? {
             0 => return Err(CliError::Usage("--bytes must be at least 1".to_owned())),
-            bytes => Partition::Bytes(bytes),
+            bytes => Some(Partition::Bytes(bytes)),
         },
-        (_, _, Some(records)) => Partition::Records(records),
-        _ => Partition::Bytes(DEFAULT_SLICE_BYTES),
+        (.., Some(records), _) => Some(Partition::Records(records)),
+        (.., Some(tiles)) => Some(Partition::Tiles(tiles)),
+        _ => None,
+    };
+    let bounds = match args.bounds[..] {
+        [] => None,
+        [x0, y0, x1, y1] => Some(Bounds { min: [x0, y0], max: [x1, y1] }),
+        _ => return Err(CliError::Usage("--bounds takes four numbers: MINX,MINY,MAXX,MAXY".to_owned())),
+    };
+    let window = match args.window[..] {
+        [] => None,
+        [low, high] => Some([low, high]),
+        _ => return Err(CliError::Usage("--window takes two numbers: LOW,HIGH".to_owned())),
+    };
+    let is_query = !args.region.is_empty() || bounds.is_some() || window.is_some();
+    Ok(Cut {
+        partition: partition.or((!is_query).then_some(Partition::Bytes(DEFAULT_SLICE_BYTES))),
+        regions: args.region.clone(),
+        bounds,
+        window,
+        resolution: args.resolution,
+        level: args.level,
+        columns: args.columns.clone(),
     })
 }
 
@@ -34,33 +55,21 @@ pub(crate) fn slice(args: &SliceArgs) -> Result<(), CliError> {
     let slicer = slicer()?;
     let uri = object_uri(&args.uri)?;
     let bar = IndexBar::new();
-    if !args.partition.region.is_empty() {
-        if args.mate2.is_some() {
-            return Err(CliError::Usage("--region goes with one object, not with --mate2".to_owned()));
-        }
-        let regions: Vec<&str> = args.partition.region.iter().map(String::as_str).collect();
-        let slices = slicer.region_slices(&uri, &regions, &|progress| bar.show(&uri, progress))?;
-        bar.clear();
-        return slices.iter().try_for_each(|slice| output::line(slice.to_json()));
-    }
-    let partition = partition(&args.partition)?;
-    slicer.index(&uri, &|progress| bar.show(&uri, progress))?;
+    let cut = cut(&args.partition)?;
     let slices = match &args.mate2 {
+        None => slicer.cut(&uri, &cut, &|progress| bar.show(&uri, progress))?,
         Some(mate2) => {
+            let Cut { partition: Some(partition), .. } = cut else {
+                return Err(CliError::Usage("mates are cut by --n, --bytes or --records".to_owned()));
+            };
             let mate2 = object_uri(mate2)?;
+            slicer.index(&uri, &|progress| bar.show(&uri, progress))?;
             slicer.index(&mate2, &|progress| bar.show(&mate2, progress))?;
-            bar.clear();
             slicer.paired_slices(&uri, &mate2, partition)?
         }
-        None => {
-            bar.clear();
-            slicer.slices(&uri, partition)?
-        }
     };
-    for slice in slices {
-        output::line(slice.to_json())?;
-    }
-    Ok(())
+    bar.clear();
+    slices.iter().try_for_each(|slice| output::line(slice.to_json()))
 }
 
 pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
@@ -80,6 +89,12 @@ pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
     let mut before = None;
     while let Some(slice) = slices.next() {
         let slice = slice?;
+        if args.arrow {
+            let mut stdout = io::stdout().lock();
+            let written = slicer.arrow(&slice)?.write_stream(&mut stdout);
+            written.map_err(|error| CliError::io("standard output", &error))?;
+            continue;
+        }
         let continues = |other: &Slice| other.format == slice.format && other.objects == slice.objects;
         let mut reader = slicer.read(&slice, args.object)?;
         // Slices of one object make one file: its header stands once, its end mark too.
@@ -120,26 +135,46 @@ pub(crate) fn index(args: &IndexArgs, as_json: bool) -> Result<(), CliError> {
     for text in &args.uris {
         let uri = object_uri(text)?;
         let bar = IndexBar::new();
-        let summary = slicer.index(&uri, &|progress| bar.show(&uri, progress))?;
+        let prepared = slicer.prepare(&uri, &|progress| bar.show(&uri, progress))?;
         bar.clear();
-        if as_json {
-            output::json(&serde_json::json!({
+        match (prepared, as_json) {
+            (Prepared::Rows(summary), true) => output::json(&serde_json::json!({
                 "v": 1, "object": summary.object, "side_car": summary.side_car, "format": summary.format, "compression": summary.compression,
                 "records": summary.records, "uncompressed": summary.uncompressed, "checkpoints": summary.checkpoints, "built": summary.built,
-            }))?;
-        } else {
-            let built = if summary.built { "indexed" } else { "index is up to date" };
-            output::line(format!(
-                "{uri}: {built}; {} ({}), {} records, {} stored, {} uncompressed; side-car {} ({:.2} % of the object)",
+            }))?,
+            (Prepared::Rows(summary), false) => output::line(format!(
+                "{uri}: {}; {} ({}), {} records, {} stored, {} uncompressed; {}",
+                state(summary.built),
                 summary.format,
                 summary.compression,
                 summary.records,
                 format_bytes(summary.object.size),
                 format_bytes(summary.uncompressed),
-                format_bytes(summary.side_car.size),
-                100.0 * summary.side_car.size as f64 / summary.object.size.max(1) as f64,
-            ))?;
+                share(&summary.side_car, summary.object.size),
+            ))?,
+            (Prepared::Table(summary), true) => output::json(&serde_json::json!({
+                "v": 1, "object": summary.objects[0], "side_car": summary.side_car, "format": summary.format,
+                "records": summary.description.records, "table": summary.description, "built": summary.built,
+            }))?,
+            (Prepared::Table(summary), false) => {
+                let stored: u64 = summary.objects.iter().map(|object| object.size).sum();
+                let records = summary.description.records.map(|records| format!(", {records} {}", summary.description.unit));
+                let about = format!("{}{}, {} stored", summary.format, records.unwrap_or_default(), format_bytes(stored));
+                output::line(match &summary.side_car {
+                    Some(side_car) => format!("{uri}: {}; {about}; {}", state(summary.built), share(side_car, stored)),
+                    None => format!("{uri}: needs no index, its own header says enough; {about}"),
+                })?;
+            }
         }
     }
     Ok(())
+}
+
+fn state(built: bool) -> &'static str {
+    if built { "indexed" } else { "index is up to date" }
+}
+
+fn share(side_car: &IndexRef, stored: u64) -> String {
+    let percent = 100.0 * side_car.size as f64 / stored.max(1) as f64;
+    format!("side-car {} ({percent:.2} % of the object)", format_bytes(side_car.size))
 }

@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) format: Format,
     /// Name in slices and messages.
     pub(crate) name: &'static str,
+    /// Name in sentences.
+    pub(crate) title: &'static str,
     /// Endings of object names, without compression endings.
     pub(crate) extensions: &'static [&'static str],
     /// Whether the first bytes of an object look like it.
@@ -63,6 +65,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Bam,
         name: "bam",
+        title: "BAM",
         extensions: &["bam"],
         sniff: framed::sniff_bam,
         scanner: |position| Box::new(framed::Framed::bam(position)),
@@ -71,6 +74,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Bcf,
         name: "bcf",
+        title: "BCF",
         extensions: &["bcf"],
         sniff: framed::sniff_bcf,
         scanner: |position| Box::new(framed::Framed::bcf(position)),
@@ -79,6 +83,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Vcf,
         name: "vcf",
+        title: "VCF",
         extensions: &["vcf"],
         sniff: lines::sniff_vcf,
         scanner: |position| Box::new(lines::HeadedLines::vcf(position)),
@@ -87,6 +92,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Sam,
         name: "sam",
+        title: "SAM",
         extensions: &["sam"],
         sniff: lines::sniff_sam,
         scanner: |position| Box::new(lines::HeadedLines::sam(position)),
@@ -95,6 +101,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Fastq,
         name: "fastq",
+        title: "FASTQ",
         extensions: &["fastq", "fq"],
         sniff: fastq::sniff,
         scanner: |_| Box::new(fastq::FastqScanner::default()),
@@ -103,6 +110,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Fasta,
         name: "fasta",
+        title: "FASTA",
         extensions: &["fasta", "fa", "fna", "ffn", "faa", "frn", "fas", "mpfa"],
         sniff: fasta::sniff,
         scanner: |_| Box::new(fasta::FastaScanner::default()),
@@ -111,6 +119,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Csv,
         name: "csv",
+        title: "CSV",
         extensions: &["csv"],
         sniff: |_| false,
         scanner: |_| Box::new(csv::CsvScanner::default()),
@@ -119,6 +128,7 @@ pub(crate) static FORMATS: &[Entry] = &[
     Entry {
         format: Format::Text,
         name: "text",
+        title: "text",
         extensions: &["txt", "text", "tsv", "tab", "bed", "gff", "gff3", "gtf", "json", "jsonl", "ndjson", "log", "md"],
         sniff: text::sniff,
         scanner: |_| Box::new(text::TextScanner::default()),
@@ -138,6 +148,15 @@ impl Format {
     /// ```
     pub fn name(self) -> &'static str {
         self.entry().name
+    }
+
+    /// Its name in sentences.
+    ///
+    /// ```
+    /// assert_eq!(neardata_formats::Format::Fastq.title(), "FASTQ");
+    /// ```
+    pub fn title(self) -> &'static str {
+        self.entry().title
     }
 
     /// The format of this name.

@@ -29,6 +29,19 @@ impl Batches {
         self.schema.clone()
     }
 
+    /// Writes them as an Arrow IPC stream.
+    pub fn write_stream(self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let failed = |error: ArrowError| match error {
+            ArrowError::IoError(_, error) => error,
+            other => std::io::Error::other(other),
+        };
+        let mut writer = arrow_ipc::writer::StreamWriter::try_new(out, &self.schema).map_err(failed)?;
+        for batch in self.batches {
+            writer.write(&batch?).map_err(failed)?;
+        }
+        writer.finish().map_err(failed)
+    }
+
     /// The next batch, with the error of its format.
     pub fn next_batch(&mut self) -> Option<Result<RecordBatch, FormatError>> {
         self.batches.next()

@@ -7,6 +7,7 @@
 mod batches;
 mod cut;
 mod description;
+mod driver;
 mod sidecar;
 
 use std::io::Write;
@@ -21,7 +22,8 @@ use crate::{FormatError, Progress};
 pub use batches::Batches;
 pub use cut::{Bounds, Cut};
 pub use description::{Column, Description, Extent};
-pub(crate) use sidecar::{Stored, encode as encode_sidecar, read as read_sidecar};
+pub use driver::{Prepared, TableSummary};
+pub(crate) use driver::Look;
 
 /// Every table format of this crate, in the order they are tried.
 pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {

@@ -28,17 +28,14 @@ pub(crate) struct Stored {
     /// Version of what follows, as the format counts.
     pub(crate) index_version: u32,
     pub(crate) description: Description,
-    /// Seconds since 1970.
-    created: u64,
     /// Bytes of what follows.
     body: u64,
 }
 
 impl Stored {
     pub(crate) fn new(sources: Vec<ObjectRef>, format: &str, index_version: u32, description: Description, body: u64) -> Self {
-        let created = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         let program = format!("neardata {VERSION}");
-        Self { v: 1, program, sources, format: format.to_owned(), index_version, description, created, body }
+        Self { v: 1, program, sources, format: format.to_owned(), index_version, description, body }
     }
 }
 

@@ -1,0 +1,214 @@
+//! What [`Slicer`] does for formats with a table of their own.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::sync::Arc;
+
+use neardata_core::{IndexRef, ObjectRef, ObjectUri, RangedRead, Slice};
+use neardata_store::StoreError;
+
+use super::sidecar::{self, Stored};
+use super::{Batches, Cut, Description, Pieces, Table, TableFormat};
+use crate::detect::{detect_from, start_of};
+use crate::inspect::Inspection;
+use crate::slicer::{object_of, reference};
+use crate::{Detected, FormatError, IndexSummary, Progress, Slicer};
+
+/// What an object turns out to be.
+pub(crate) enum Look {
+    Rows(Detected),
+    Table(Arc<dyn TableFormat>),
+}
+
+/// What [`Slicer::prepare`] found.
+#[derive(Clone, Debug)]
+pub enum Prepared {
+    /// Records in a row.
+    Rows(IndexSummary),
+    /// A format with a table of its own.
+    Table(TableSummary),
+}
+
+/// An indexed object of a format with a table of its own.
+#[derive(Clone, Debug)]
+pub struct TableSummary {
+    /// The objects, pinned.
+    pub objects: Vec<ObjectRef>,
+    /// Its side-car; formats whose headers say enough have none.
+    pub side_car: Option<IndexRef>,
+    /// Name of the format.
+    pub format: &'static str,
+    /// What is known of it.
+    pub description: Description,
+    /// Whether this call built the side-car; false when it was there and fresh, or is not needed.
+    pub built: bool,
+}
+
+/// An index as it is read.
+struct Indexed {
+    stored: Stored,
+    body: Arc<dyn RangedRead>,
+    side_car: IndexRef,
+    built: bool,
+}
+
+/// Objects of a table format, pinned and opened.
+struct Opened {
+    sources: Vec<ObjectRef>,
+    table: Box<dyn Table>,
+}
+
+impl Slicer {
+    /// What the object is.
+    pub(crate) fn look(&self, uri: &ObjectUri) -> Result<Look, FormatError> {
+        let reader = self.stores.open(&self.stores.head(uri)?)?;
+        let start = start_of(reader.as_ref())?;
+        match self.table_of(reader.name(), &start) {
+            Some(format) => Ok(Look::Table(format)),
+            None => Ok(Look::Rows(detect_from(reader.name(), start)?.0)),
+        }
+    }
+
+    pub(crate) fn table_of(&self, name: &str, start: &[u8]) -> Option<Arc<dyn TableFormat>> {
+        self.tables.iter().find(|format| format.sniff(name, start)).cloned()
+    }
+
+    pub(crate) fn table_named(&self, name: &str) -> Option<Arc<dyn TableFormat>> {
+        self.tables.iter().find(|format| format.name() == name).cloned()
+    }
+
+    pub(crate) fn cut_table(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        uri: &ObjectUri,
+        cut: &Cut,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Vec<Slice>, FormatError> {
+        let Opened { sources, table } = self.open_table(format, uri)?;
+        let indexed = if table.needs_index(cut) { Some(self.indexed_table(format, &sources, &*table, progress)?) } else { None };
+        let selections = table.cut(cut, indexed.as_ref().map(|indexed| &*indexed.body))?;
+        let slice = |selection| Slice {
+            v: Slice::VERSION,
+            format: format.name().to_owned(),
+            objects: sources.clone(),
+            selection,
+            index: indexed.iter().map(|indexed| indexed.side_car.clone()).collect(),
+        };
+        Ok(selections.into_iter().map(slice).collect())
+    }
+
+    pub(crate) fn index_table(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        uri: &ObjectUri,
+        progress: &dyn Fn(Progress),
+    ) -> Result<TableSummary, FormatError> {
+        let Opened { sources, table } = self.open_table(format, uri)?;
+        if format.index_version() == 0 {
+            let description = table.describe()?;
+            return Ok(TableSummary { objects: sources, side_car: None, format: format.name(), description, built: false });
+        }
+        let Indexed { stored, side_car, built, .. } = self.indexed_table(format, &sources, &*table, progress)?;
+        let description = stored.description;
+        Ok(TableSummary { objects: sources, side_car: Some(side_car), format: format.name(), description, built })
+    }
+
+    pub(crate) fn inspect_table(&self, format: &Arc<dyn TableFormat>, uri: &ObjectUri) -> Result<Inspection, FormatError> {
+        let Opened { sources, table } = self.open_table(format, uri)?;
+        let described = table.describe()?;
+        let stored = match format.index_version() {
+            0 => None,
+            _ => self.stored_table(format, &sources).ok().flatten(),
+        };
+        // A preview is not kept in side-cars; everything else a pass knows better.
+        let description = match stored {
+            Some(indexed) => Description { preview: described.preview, ..indexed.stored.description },
+            None => described,
+        };
+        Ok(Inspection::of_table(sources[0].clone(), format.name(), description))
+    }
+
+    pub(crate) fn read_table(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        slice: &Slice,
+        object: usize,
+    ) -> Result<Pieces, FormatError> {
+        object_of(slice, object)?;
+        self.reopen_table(format, slice)?.bytes(&slice.selection, self.index_of(slice)?, object)
+    }
+
+    pub(crate) fn table_batches(&self, format: &Arc<dyn TableFormat>, slice: &Slice) -> Result<Batches, FormatError> {
+        self.reopen_table(format, slice)?.arrow(&slice.selection, self.index_of(slice)?)
+    }
+
+    fn open_table(&self, format: &Arc<dyn TableFormat>, uri: &ObjectUri) -> Result<Opened, FormatError> {
+        let sources = format.objects(uri)?.iter().map(|uri| self.stores.head(uri)).collect::<Result<Vec<_>, _>>()?;
+        let readers = sources.iter().map(|source| self.stores.open(source)).collect::<Result<Vec<_>, _>>()?;
+        let table = format.open(readers)?;
+        Ok(Opened { sources, table })
+    }
+
+    fn reopen_table(&self, format: &Arc<dyn TableFormat>, slice: &Slice) -> Result<Box<dyn Table>, FormatError> {
+        let readers = slice.objects.iter().map(|source| self.stores.open(source)).collect::<Result<Vec<_>, _>>()?;
+        format.open(readers)
+    }
+
+    fn index_of(&self, slice: &Slice) -> Result<Option<Arc<dyn RangedRead>>, FormatError> {
+        let Some(index) = slice.index.first() else { return Ok(None) };
+        let (stored, body) = sidecar::read(self.open_side_car(object_of(slice, 0)?, index)?)?;
+        if stored.format != slice.format || stored.sources != slice.objects {
+            let object = slice.objects.first().map_or_else(String::new, |object| object.uri.to_string());
+            return Err(FormatError::IndexGone { object, side_car: index.uri.to_string() });
+        }
+        Ok(Some(body))
+    }
+
+    /// The fresh index: the one that is there, or else a new one.
+    fn indexed_table(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        sources: &[ObjectRef],
+        table: &dyn Table,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Indexed, FormatError> {
+        let uri = &sources[0].uri;
+        match self.stored_table(format, sources) {
+            Ok(Some(indexed)) => return Ok(indexed),
+            Ok(None) => {}
+            Err(FormatError::SideCar { name, reason }) => {
+                tracing::warn!(object = %uri, side_car = name, reason, "the side-car is damaged; building it again");
+            }
+            Err(error) => return Err(error),
+        }
+        let scratch = |source: io::Error| FormatError::Scratch { name: uri.to_string(), source };
+        let mut body = io::BufWriter::new(tempfile::tempfile().map_err(scratch)?);
+        let description = table.build_index(&mut body, progress)?;
+        let mut body: File = body.into_inner().map_err(|error| scratch(error.into_error()))?;
+        let length = body.stream_position().map_err(scratch)?;
+        body.rewind().map_err(scratch)?;
+        let stored = Stored::new(sources.to_vec(), format.name(), format.index_version(), description, length);
+        let address = self.side_cars.address_ending(&sources[0], "ndtable");
+        let mut upload = self.stores.upload(&address)?;
+        let written = upload.write_all(&sidecar::encode(&stored)).and_then(|()| io::copy(&mut body, &mut upload).map(drop));
+        written.map_err(|source| FormatError::Scratch { name: format!("the side-car of {uri}"), source })?;
+        let object = upload.finish()?;
+        let (stored, body) = sidecar::read(self.stores.open(&object)?)?;
+        Ok(Indexed { stored, body, side_car: reference(object), built: true })
+    }
+
+    /// The index that lies at its address, if it is fresh.
+    fn stored_table(&self, format: &Arc<dyn TableFormat>, sources: &[ObjectRef]) -> Result<Option<Indexed>, FormatError> {
+        let object = match self.stores.head(&self.side_cars.address_ending(&sources[0], "ndtable")) {
+            Ok(object) => object,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let (stored, body) = sidecar::read(self.stores.open(&object)?)?;
+        if stored.sources != sources || stored.format != format.name() || stored.index_version != format.index_version() {
+            tracing::info!(object = %sources[0].uri, "the side-car is stale; building it again");
+            return Ok(None);
+        }
+        Ok(Some(Indexed { stored, body, side_car: reference(object), built: false }))
+    }
+}
