@@ -15,6 +15,7 @@
 //! ```
 
 mod objects;
+pub mod tables;
 
 pub use objects::{AwkwardObject, awkward_texts, bam, bgzf, encodings, fasta, fastq, gzip, headed, lines, vcf};
 

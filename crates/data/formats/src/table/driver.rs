@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::sync::Arc;
 
-use neardata_core::{IndexRef, ObjectRef, ObjectUri, RangedRead, Slice};
+use neardata_core::{IndexRef, ObjectRef, ObjectUri, RangedRead, ReadError, Slice};
 use neardata_store::StoreError;
 
 use super::sidecar::{self, Stored};
@@ -128,12 +128,7 @@ impl Slicer {
         Ok(Inspection::of_table(sources[0].clone(), format.name(), description))
     }
 
-    pub(crate) fn read_table(
-        &self,
-        format: &Arc<dyn TableFormat>,
-        slice: &Slice,
-        object: usize,
-    ) -> Result<Pieces, FormatError> {
+    pub(crate) fn read_table(&self, format: &Arc<dyn TableFormat>, slice: &Slice, object: usize) -> Result<Pieces, FormatError> {
         object_of(slice, object)?;
         self.reopen_table(format, slice)?.bytes(&slice.selection, self.index_of(slice)?, object)
     }
@@ -156,10 +151,14 @@ impl Slicer {
 
     fn index_of(&self, slice: &Slice) -> Result<Option<Arc<dyn RangedRead>>, FormatError> {
         let Some(index) = slice.index.first() else { return Ok(None) };
-        let (stored, body) = sidecar::read(self.open_side_car(object_of(slice, 0)?, index)?)?;
+        let source = object_of(slice, 0)?;
+        let gone = || FormatError::IndexGone { object: source.uri.to_string(), side_car: index.uri.to_string() };
+        let (stored, body) = sidecar::read(self.open_side_car(source, index)?).map_err(|error| match error {
+            FormatError::Read(ReadError::NotFound { .. }) => gone(),
+            other => other,
+        })?;
         if stored.format != slice.format || stored.sources != slice.objects {
-            let object = slice.objects.first().map_or_else(String::new, |object| object.uri.to_string());
-            return Err(FormatError::IndexGone { object, side_car: index.uri.to_string() });
+            return Err(gone());
         }
         Ok(Some(body))
     }

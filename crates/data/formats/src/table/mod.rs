@@ -22,8 +22,8 @@ use crate::{FormatError, Progress};
 pub use batches::Batches;
 pub use cut::{Bounds, Cut};
 pub use description::{Column, Description, Extent};
-pub use driver::{Prepared, TableSummary};
 pub(crate) use driver::Look;
+pub use driver::{Prepared, TableSummary};
 
 /// Every table format of this crate, in the order they are tried.
 pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {

@@ -6,4 +6,5 @@ mod errors;
 mod fuzz;
 mod large;
 mod law;
+mod npy;
 mod sidecars;
