@@ -155,8 +155,9 @@ def test_regions_of_sorted_variants(tmp_path: Path) -> None:
     assert b"".join(part.read()[len(head) :] for part in parts).decode() == "".join(rows)
     with pytest.raises(neardata.FormatError, match="no reference `chr3`; it has: chr1, chr2"):
         neardata.slices(calls, region="chr3")
-    with pytest.raises(TypeError, match="exactly one of"):
-        neardata.slices(calls, region="chr1", n=2)
+    owned = neardata.slices(calls, region="chr1", n=3)
+    assert len(owned) == 3
+    assert b"".join(part.read()[len(head) :] for part in owned).decode() == "".join(rows[:8999])
 
 
 def test_errors_are_typed_and_name_the_file(mates: tuple[Path, Path], tmp_path: Path) -> None:
@@ -168,10 +169,14 @@ def test_errors_are_typed_and_name_the_file(mates: tuple[Path, Path], tmp_path: 
         neardata.slices("ftp://x/y", n=1)
     with pytest.raises(neardata.SliceError, match="not a slice"):
         neardata.Slice.from_json("{}")
-    with pytest.raises(TypeError, match="exactly one of"):
+    with pytest.raises(TypeError, match="say how to cut: n="):
         neardata.slices(mates[0])
-    with pytest.raises(TypeError, match="exactly one of"):
+    with pytest.raises(TypeError, match="at most one of"):
         neardata.slices(mates[0], n=1, records=2)
+    with pytest.raises(TypeError, match="bounds= takes 4 numbers, not 2"):
+        neardata.slices(mates[0], bounds=(1, 2))
+    with pytest.raises(neardata.FormatError, match="FASTQ cannot be asked for by `window`; they can by `n`, `bytes`, `records`"):
+        neardata.slices(mates[0], window=(1, 2))
     with pytest.raises(ValueError, match="is not a number of bytes"):
         neardata.slices(mates[0], bytes="many")
     with pytest.raises(neardata.FormatError, match="at least 1"):

@@ -40,8 +40,8 @@ def slices(
     neardata.slices("survey.laz", tiles=16)
     ```
 
-    Every record of the object is in exactly one slice. Slices of rows concatenate to the uncompressed object; slices of formats with
-    a header (VCF, SAM, BAM, BCF, LAS, GeoTIFF, imzML, Parquet, …) are valid files each. Queries give all records that overlap:
+    Every record of the object is in exactly one slice. Slices of rows concatenate to the uncompressed object; slices of formats
+    with a header (VCF, SAM, BAM, BCF, LAS, GeoTIFF, imzML, Parquet, …) are valid files each. Queries give all that overlaps:
 
     ```python
     neardata.slices("s3://lab/sample.bam", region="chr20:1000000-2000000")
@@ -81,7 +81,7 @@ def slices(
         "level": level,
         "columns": [] if columns is None else [columns] if isinstance(columns, str) else list(columns),
     }
-    partitions = sum(request[name] is not None for name in ("n", "bytes", "records", "tiles"))
+    partitions = sum(given is not None for given in (n, bytes, records, tiles))
     if partitions > 1:
         raise TypeError("give at most one of n=, bytes=, records= and tiles=")
     is_query = bool(request["regions"]) or bounds is not None or window is not None
