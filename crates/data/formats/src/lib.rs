@@ -25,6 +25,7 @@ mod sidecar;
 mod slicer;
 pub mod table;
 mod whole;
+mod zstandard;
 
 pub use build::{Built, Progress, build_index};
 pub use detect::{Compression, Detected, detect};

@@ -11,6 +11,7 @@ use crate::gzip::{BgzfDecoder, BgzfStep, GzipDecoder, Stop, WINDOW};
 use crate::input::Input;
 use crate::records::{Format, Position, RecordScanner};
 use crate::selection::{Stretch, WindowRef};
+use crate::zstandard::ZstdDecoder;
 use crate::{Compression, FormatError};
 
 /// Decoded bytes held at a time.
@@ -38,6 +39,7 @@ enum Decoder {
     Plain(Input<'static>),
     Gzip(Box<GzipDecoder<'static>>),
     Bgzf(BgzfDecoder<'static>),
+    Zstd(Box<ZstdDecoder<'static>>),
 }
 
 /// The bytes at hand.
@@ -98,6 +100,7 @@ impl RecordReader {
             _ if empty => (Decoder::Plain(input), 0),
             Compression::Gzip => (Decoder::Gzip(Box::new(GzipDecoder::resume(&name, input, stretch.bit, &window)?)), BUFFER),
             Compression::Bgzf => (Decoder::Bgzf(BgzfDecoder::new(&name, input)), BUFFER),
+            Compression::Zstd => (Decoder::Zstd(Box::new(ZstdDecoder::new(&name, input)?)), BUFFER),
         };
         Ok(Self {
             name,
@@ -246,6 +249,12 @@ impl RecordReader {
                         let reason = "a BGZF block is expected where there is none".into();
                         return Err(FormatError::Broken { name: self.name.clone(), reason });
                     }
+                }
+            },
+            (Decoder::Zstd(decoder), Block::Buffer(buffer)) => loop {
+                let step = decoder.step(&mut buffer[..limit])?;
+                if step.produced > 0 || step.ended {
+                    return Ok(0..step.produced);
                 }
             },
             (_, Block::Shared(_)) => Ok(0..0),

@@ -54,6 +54,10 @@ pub struct IndexSummary {
     pub uncompressed: u64,
     /// Number of places where decoding can start.
     pub checkpoints: u64,
+    /// How many slices it can be cut into at most, where that is not the number of records.
+    pub most_slices: Option<u64>,
+    /// What its user should know of it: why it cannot be cut, and what to do.
+    pub note: Option<String>,
     /// Whether this call built the side-car; false when it was there and fresh.
     pub built: bool,
 }
@@ -77,6 +81,8 @@ impl Indexed {
     fn summary(self) -> IndexSummary {
         let Indexed { index, side_car, built } = self;
         IndexSummary {
+            most_slices: index.most_slices(),
+            note: index.note(),
             checkpoints: index.points.iter().filter(|point| point.restart != crate::Restart::No).count() as u64,
             object: index.source,
             side_car,
@@ -328,6 +334,13 @@ pub(crate) fn reference(mut object: ObjectRef) -> IndexRef {
 fn cut(mates: &[Indexed], partition: Partition, group: u64) -> Result<Vec<Slice>, FormatError> {
     let indexes: Vec<&Index> = mates.iter().map(|mate| &mate.index).collect();
     let cuts = cuts(&indexes, partition, group)?;
+    if cuts.len() == 2 && partition != Partition::Count(1) {
+        for index in &indexes {
+            if let Some(note) = index.note() {
+                tracing::warn!(object = %index.source.uri, "{note}");
+            }
+        }
+    }
     let slice = |pair: &[u64]| {
         let stretches: Vec<Stretch> = indexes.iter().map(|index| Stretch::new(index, pair[0], pair[1])).collect();
         let needs_index = stretches.iter().any(|stretch| stretch.window.is_some());
