@@ -204,8 +204,8 @@ pub enum FormatError {
     },
     /// The object cannot be asked for regions.
     #[error(
-        "{name}: regions need sorted BAM, BCF or VCF in BGZF, this is {found}; for VCF: `bcftools sort -Oz -o SORTED.vcf.gz FILE`, \
-         for SAM: `samtools sort -o SORTED.bam FILE`"
+        "{name}: regions need sorted BAM, BCF or VCF in BGZF, or FASTA, plain or in BGZF; this is {found}; for VCF: \
+         `bcftools sort -Oz -o SORTED.vcf.gz FILE`, for SAM: `samtools sort -o SORTED.bam FILE`, for FASTA: unpack it `| bgzip > NEW.fa.gz`"
     )]
     NoRegions {
         /// the object
@@ -224,7 +224,9 @@ pub enum FormatError {
         remedy: &'static str,
     },
     /// The index that lies beside the object cannot be used.
-    #[error("{name}: its region index is unusable ({reason}); make it again with `samtools index` or `tabix`, or remove it")]
+    #[error(
+        "{name}: its region index is unusable ({reason}); make it again with `samtools index`, `samtools faidx` or `tabix`, or remove it"
+    )]
     RegionIndex {
         /// the object or its index
         name: String,

@@ -35,7 +35,7 @@ pub use inspect::{Counts, Inspection, Reference};
 pub use partition::Partition;
 pub use read::RecordReader;
 pub use records::Format;
-pub use region::RegionSelection;
+pub use region::{RegionRecords, RegionSelection, SequencePart, SequenceSelection};
 pub use selection::{Preamble, Selection, Stretch, WindowRef};
 pub use sidecar::read_index;
 pub use slicer::{IndexSummary, SideCars, Slicer};

@@ -11,7 +11,7 @@ use crate::index::{Index, IndexOptions};
 use crate::inspect::{Counts, Inspection, inspect};
 use crate::partition::{Partition, cuts};
 use crate::read::RecordReader;
-use crate::region::RegionPlanner;
+use crate::region;
 use crate::selection::{Selection, Stretch};
 use crate::table::{self, Batches, Cut, Look, Prepared, TableFormat};
 use crate::whole::SliceReader;
@@ -204,19 +204,32 @@ impl Slicer {
         cut(&mates, partition, 1)
     }
 
-    /// One slice a region: all records of sorted BAM, BCF or VCF in BGZF that overlap it. Regions are written as samtools reads them
-    /// (`chr20:1000-2000`, positions from 1, both ends in). The index that lies beside the object is used (`.bai`, `.csi`, `.tbi`);
-    /// where there is none, one is made in one pass and kept among the side-cars.
+    /// One slice a region: all records of sorted BAM, BCF or VCF in BGZF that overlap it, or its bases of FASTA, plain or in BGZF.
+    /// Regions are written as samtools reads them (`chr20:1000-2000`, positions from 1, both ends in). The index that lies beside the
+    /// object is used (`.bai`, `.csi`, `.tbi`, `.fai` with `.gzi`); where there is none, one is made in one pass and kept among the side-cars.
     pub fn region_slices(
         &self,
         uri: &ObjectUri,
         regions: &[&str],
         progress: &dyn Fn(Progress),
     ) -> Result<Vec<Slice>, FormatError> {
+        self.region_parts(uri, regions, None, progress)
+    }
+
+    /// The same with a partition: several slices a region that share its records, or its bases. A record belongs to the slice in which
+    /// it starts (POS), so every record that starts in the region is in exactly one; those that only reach into it are in none. `Count`
+    /// and `Bytes` cut where the index tells that compressed sizes are about equal (for FASTA: where bases are), so a slice may hold
+    /// no record; `Records` reads the region to count, and keeps records of one position together.
+    pub fn region_parts(
+        &self,
+        uri: &ObjectUri,
+        regions: &[&str],
+        partition: Option<Partition>,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Vec<Slice>, FormatError> {
         let source = self.stores.head(uri)?;
         let detected = detect(self.stores.open(&source)?.as_ref())?;
-        let planner = RegionPlanner::new(&self.stores, &self.side_cars.root, source, detected, progress)?;
-        regions.iter().map(|region| planner.slice(region)).collect()
+        region::slices(&self.stores, &self.side_cars.root, source, detected, regions, partition, progress)
     }
 
     /// Reads object number `object` (from 0) of a slice as a file of its own: its records, uncompressed, behind the object's header if
@@ -228,6 +241,9 @@ impl Slicer {
         if slice.selection.get("region").is_some() {
             let (format, source) = (format_of(slice)?, object_of(slice, object)?);
             return SliceReader::of_region(self.stores.open(source)?, format, slice.selection_as()?);
+        }
+        if slice.selection.get("sequence").is_some() {
+            return SliceReader::of_sequence(self.stores.open(object_of(slice, object)?)?, slice.selection_as()?);
         }
         let part = self.part(slice, object)?;
         SliceReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
