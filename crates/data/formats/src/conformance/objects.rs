@@ -104,6 +104,7 @@ pub fn awkward_texts() -> Vec<(String, Vec<u8>)> {
         ("empty-sequences.fa", b">a\n>b\n>c".to_vec()),
         ("greater-inside.fa", b">a > b\nAC\n>b>c\nA>C\n".to_vec()),
         ("crlf.fa", crlf(fasta(40, 5))),
+        ("one-line.fa", [b">chr1\n".to_vec(), b"ACGTN".repeat(60_000), b"\n>chr2\n".to_vec(), b"AC".repeat(40_000)].concat()),
         ("quoted.csv", b"a,b\n1,\"x\ny\"\n\"\"\"\n\",2\n3,4".to_vec()),
         ("rows.csv", b"h1,h2\r\n1,2\r\n3,\"4\r\n5\"\r\n".to_vec()),
         ("long-line.txt", [vec![b'x'; 300_000], b"\nshort\n".to_vec(), vec![b'y'; 100_000]].concat()),

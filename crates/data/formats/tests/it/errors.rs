@@ -137,8 +137,7 @@ fn damaged_zstandard() {
         (state >> 56) as u8
     };
     let mut noise: Vec<u8> = (0..400_000).map(|_| roll()).filter(|byte| !b"\r\n".contains(byte)).collect();
-    noise.splice(0..0, *b"@a\nA\n+\nI\n@b\n");
-    noise.extend_from_slice(b"\n+\nI\n");
+    noise.splice(0..0, *b"@a\nA\n+\nI\n@b\nAC\n+\nI\n@c\n");
     says(&bench.refuses("sound.fastq.zst", zstd_frame(&noise, true)), &["malformed FASTQ at line 8"]);
     let mut flipped = zstd_frame(&noise, true);
     let place = flipped.len() - 40;

@@ -52,7 +52,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(300), ..ProptestConfig::default() })]
 
     #[test]
-    fn mutated_objects(which in 0_usize..25, text in 0_usize..24, changes in changes()) {
+    fn mutated_objects(which in 0_usize..25, text in 0_usize..25, changes in changes()) {
         let texts = awkward_texts();
         let (name, content) = &texts[text % texts.len()];
         let objects = encodings(name, &content[..content.len().min(50_000)]);
