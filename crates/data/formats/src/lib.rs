@@ -33,7 +33,7 @@ pub use error::FormatError;
 pub use index::{Index, IndexOptions, Point, Restart};
 pub use inspect::{Counts, Inspection, Reference};
 pub use partition::Partition;
-pub use read::RecordReader;
+pub use read::{Part, RecordReader};
 pub use records::Format;
 pub use region::{RegionRecords, RegionSelection, SequencePart, SequenceSelection};
 pub use selection::{Preamble, Selection, Stretch, WindowRef};

@@ -73,14 +73,23 @@ enum Phase {
     Done,
 }
 
+/// Records of one object, and what it takes to read them.
+pub struct Part {
+    /// The object.
+    pub object: Arc<dyn RangedRead>,
+    /// Its side-car, where the stretch needs it.
+    pub side_car: Option<Arc<dyn RangedRead>>,
+    /// Format of its records.
+    pub format: Format,
+    /// Which records, and how to reach them.
+    pub stretch: Stretch,
+}
+
 impl RecordReader {
-    /// A reader of `stretch` of `object`, with its side-car where the stretch needs one.
-    pub fn new(
-        object: Arc<dyn RangedRead>,
-        index: Option<&dyn RangedRead>,
-        format: Format,
-        stretch: Stretch,
-    ) -> Result<Self, FormatError> {
+    /// A reader of the records of `part`.
+    pub fn new(part: Part) -> Result<Self, FormatError> {
+        let Part { object, side_car, format, stretch } = part;
+        let index = side_car.as_deref();
         let name = object.name().to_owned();
         stretch.check(format.name(), object.size(), index.map(RangedRead::size))?;
         let window = match (stretch.window, index) {
@@ -143,7 +152,12 @@ impl RecordReader {
             }
             self.advance()?;
         }
-        Ok(&self.block.bytes()[self.ready.clone()])
+        Ok(self.held())
+    }
+
+    /// The bytes at hand, not yet consumed.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.block.bytes()[self.ready.clone()]
     }
 
     /// Looks at pending bytes in the present phase, and moves on to the next where it ends.

@@ -10,7 +10,7 @@ use crate::detect::{detect_from, start_of};
 use crate::index::{Index, IndexOptions};
 use crate::inspect::{Counts, Inspection, inspect};
 use crate::partition::{Partition, cuts};
-use crate::read::RecordReader;
+use crate::read::{Part, RecordReader};
 use crate::region;
 use crate::selection::{Selection, Stretch};
 use crate::table::{self, Batches, Cut, Look, Prepared, TableFormat};
@@ -95,14 +95,6 @@ impl Indexed {
     }
 }
 
-/// One object of a slice, opened.
-struct Part {
-    object: Arc<dyn RangedRead>,
-    side_car: Option<Arc<dyn RangedRead>>,
-    format: Format,
-    stretch: Stretch,
-}
-
 impl Slicer {
     /// A slicer over these stores, keeping its side-cars there.
     pub fn new(stores: Stores, side_cars: SideCars) -> Self {
@@ -128,9 +120,9 @@ impl Slicer {
             Look::Rows(detected) => detected,
         };
         if !cut.regions.is_empty() {
-            cut.only(detected.format.title(), &["region"])?;
+            cut.only(detected.format.title(), &["region", "n", "bytes", "records"])?;
             let regions: Vec<&str> = cut.regions.iter().map(String::as_str).collect();
-            return self.region_slices(uri, &regions, progress);
+            return self.region_parts(uri, &regions, cut.partition, progress);
         }
         cut.only(detected.format.title(), &["n", "bytes", "records"])?;
         self.index(uri, progress)?;
@@ -245,8 +237,7 @@ impl Slicer {
         if slice.selection.get("sequence").is_some() {
             return SliceReader::of_sequence(self.stores.open(object_of(slice, object)?)?, slice.selection_as()?);
         }
-        let part = self.part(slice, object)?;
-        SliceReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
+        SliceReader::new(self.part(slice, object)?)
     }
 
     /// A slice as Arrow record batches.
@@ -264,8 +255,7 @@ impl Slicer {
 
     /// Reads object number `object` (from 0) of a slice: exactly the uncompressed bytes of its records, without any header.
     pub fn read_records(&self, slice: &Slice, object: usize) -> Result<RecordReader, FormatError> {
-        let part = self.part(slice, object)?;
-        RecordReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
+        RecordReader::new(self.part(slice, object)?)
     }
 
     fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {

@@ -222,12 +222,7 @@ impl Read for SliceReader {
     }
 }
 
-fn header_part(
-    object: &Arc<dyn RangedRead>,
-    format: Format,
-    compression: Compression,
-    preamble: selection::Preamble,
-) -> Part {
+fn header_part(object: &Arc<dyn RangedRead>, format: Format, compression: Compression, preamble: selection::Preamble) -> Part {
     let stretch = Stretch::of_preamble(compression, preamble);
     Part { object: Arc::clone(object), side_car: None, format, stretch }
 }

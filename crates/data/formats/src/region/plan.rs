@@ -151,7 +151,8 @@ impl RegionPlanner {
     fn equal_parts(&self, region: &Region<'_>, count: u64) -> Vec<u64> {
         let length =
             self.references.iter().find(|reference| reference.name == region.name).and_then(|reference| reference.length);
-        share::cuts(&self.index.index.loads(region.id), [region.start, region.end], length, count)
+        let window = 1_u64.checked_shl(self.index.index.min_shift().into()).unwrap_or(u64::MAX);
+        share::cuts(&self.index.index.loads(region.id), [region.start, region.end], length, window, count)
     }
 
     /// About how many uncompressed bytes its records have.

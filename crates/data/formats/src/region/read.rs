@@ -76,7 +76,12 @@ impl RegionReader {
             }
             self.sift()?;
         }
-        Ok(&self.found[self.passed..])
+        Ok(self.held())
+    }
+
+    /// The bytes at hand, not yet passed.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.found[self.passed..]
     }
 
     pub(crate) fn pass(&mut self, amount: usize) {

@@ -22,6 +22,8 @@ pub(crate) struct Load {
 
 /// Bytes of a block are worth so much less than bytes of the object.
 const PACKED: f64 = 0.25;
+/// A part of at least so many windows is large.
+const WINDOWS: u64 = 8;
 
 impl<I> Bins for Index<I>
 where
@@ -53,8 +55,9 @@ fn positions(id: u64, shift: u32, depth: u32) -> Option<[u64; 2]> {
 }
 
 /// The positions at which to cut `[start, end)` into at most `count` parts: ascending, without both ends. `last`: where the
-/// reference ends, if that is known.
-pub(super) fn cuts(loads: &[Load], [start, end]: [u64; 2], last: Option<u64>, count: u64) -> Vec<u64> {
+/// reference ends, if that is known; `window`: positions of the narrowest bins. Large parts begin where a window does, since reading
+/// a part of a window's records fetches them all.
+pub(super) fn cuts(loads: &[Load], [start, end]: [u64; 2], last: Option<u64>, window: u64, count: u64) -> Vec<u64> {
     // The widest bins reach far behind everything that is in them.
     let narrow = loads.iter().filter(|load| load.start > 0).map(|load| load.end).max();
     let end = end.min(last.or(narrow).or(loads.iter().map(|load| load.end).max()).unwrap_or(end)).max(start);
@@ -70,6 +73,7 @@ pub(super) fn cuts(loads: &[Load], [start, end]: [u64; 2], last: Option<u64>, co
     steps.sort_unstable_by_key(|step| step.0);
     let whole = areas(&steps).map(|(_, bytes, _)| bytes).sum::<f64>();
     let count = count.min(end - start);
+    let snap = if (end - start) / count.max(1) >= WINDOWS.saturating_mul(window) { window.max(1) } else { 1 };
     let (mut cuts, mut passed) = (Vec::new(), 0.0);
     for (from, bytes, to) in areas(&steps) {
         while (cuts.len() as u64) + 1 < count {
@@ -77,7 +81,7 @@ pub(super) fn cuts(loads: &[Load], [start, end]: [u64; 2], last: Option<u64>, co
             if wanted > bytes {
                 break;
             }
-            let place = from + ((to - from) as f64 * wanted / bytes) as u64;
+            let place = (from + ((to - from) as f64 * wanted / bytes) as u64 + snap / 2) / snap * snap;
             // Every part keeps a position, and so do those behind it.
             let least = cuts.last().map_or(start, |cut: &u64| *cut) + 1;
             cuts.push(place.clamp(least, (end - (count - 1 - cuts.len() as u64)).max(least)));
@@ -115,12 +119,13 @@ mod tests {
     fn parts_hold_equally_much() {
         let load = |start, end, bytes| Load { start, end, bytes };
         let loads = [load(0, 100, 100.0), load(100, 200, 300.0), load(300, 400, 400.0)];
-        assert_eq!(cuts(&loads, [0, u64::MAX], None, 4), [133, 200, 350]);
-        assert_eq!(cuts(&loads, [0, u64::MAX], None, 2), [200]);
-        assert_eq!(cuts(&loads, [0, u64::MAX], Some(350), 2).len(), 1);
-        assert_eq!(cuts(&loads, [100, 200], None, 3), [133, 166]);
-        assert_eq!(cuts(&loads, [10, 13], None, u64::MAX), [11, 12]);
-        assert_eq!(cuts(&loads, [0, 400], None, 1), [0_u64; 0]);
-        assert_eq!(cuts(&[], [0, 100], None, 4), [0_u64; 0]);
+        assert_eq!(cuts(&loads, [0, u64::MAX], None, 1, 4), [133, 200, 350]);
+        assert_eq!(cuts(&loads, [0, u64::MAX], None, 1, 2), [200]);
+        assert_eq!(cuts(&loads, [0, u64::MAX], Some(350), 1, 2).len(), 1);
+        assert_eq!(cuts(&loads, [0, u64::MAX], None, 8, 4), [136, 200, 352]);
+        assert_eq!(cuts(&loads, [100, 200], None, 16, 3), [133, 166]);
+        assert_eq!(cuts(&loads, [10, 13], None, 1, u64::MAX), [11, 12]);
+        assert_eq!(cuts(&loads, [0, 400], None, 1, 1), [0_u64; 0]);
+        assert_eq!(cuts(&[], [0, 100], None, 1, 4), [0_u64; 0]);
     }
 }

@@ -7,7 +7,8 @@ use neardata_core::{MemoryObject, ObjectRef, Pin, RangedRead};
 use neardata_core::{ObjectUri, Slice};
 use neardata_formats::conformance::{awkward_texts, bam, bgzf, encodings, fastq, gzip, vcf, zstd_frame};
 use neardata_formats::{
-    Built, Format, FormatError, IndexOptions, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect, read_index,
+    Built, Format, FormatError, IndexOptions, Part, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect,
+    read_index,
 };
 use neardata_store::{StoreOptions, Stores};
 use proptest::prelude::*;
@@ -111,8 +112,8 @@ proptest! {
         }
         let stretch: Stretch = serde_json::from_value(stretch).unwrap();
         let object: Arc<dyn RangedRead> = Arc::new(MemoryObject::new("reads", stored));
-        let index = MemoryObject::new("side-car", vec![7; 3000]);
-        if let Ok(reader) = RecordReader::new(object, Some(&index), Format::Fastq, stretch) {
+        let side_car: Arc<dyn RangedRead> = Arc::new(MemoryObject::new("side-car", vec![7; 3000]));
+        if let Ok(reader) = RecordReader::new(Part { object, side_car: Some(side_car), format: Format::Fastq, stretch }) {
             let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
         }
     }
@@ -308,7 +309,8 @@ fn slightly_wrong_selections() {
                     "from": [point.record, point.record_out], "to": [to, to_out],
                 }))
                 .unwrap();
-                if let Ok(reader) = RecordReader::new(Arc::clone(&object), None, Format::Fastq, stretch) {
+                let part = Part { object: Arc::clone(&object), side_car: None, format: Format::Fastq, stretch };
+                if let Ok(reader) = RecordReader::new(part) {
                     let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
                 }
             }

@@ -235,7 +235,7 @@ fn tables_of_another_object_are_noticed() {
         let corner = Corner::new("g.fa.gz", stored.clone());
         corner.beside("fai", fai(&text));
         corner.beside("gzi", table.clone());
-        let error = corner.text("one").unwrap_err();
+        let error = corner.text("one:50000-50100").unwrap_err();
         assert!(error.contains("g.fa.gz"), "{table:?}: {error}");
     }
 }
@@ -394,4 +394,25 @@ proptest! {
             prop_assert_eq!(corner.text(&region).unwrap(), printed(&region, wanted));
         }
     }
+}
+
+#[test]
+fn a_slice_that_follows_another_does_not_fetch_the_header() {
+    let (header, records) = vcf(60_000, 9);
+    let long = [header.strip_suffix(b"\n").unwrap(), b"\n", "##note=".as_bytes(), &b"n".repeat(300_000), b"\n"].concat();
+    let long = long.split_inclusive(|byte| *byte == b'\n').collect::<Vec<_>>();
+    let (titles, notes) = (long[long.len() - 2], long[long.len() - 1]);
+    let header = [long[..long.len() - 2].concat(), notes.to_vec(), titles.to_vec()].concat();
+    let corner = Corner::new("h.vcf", [header.clone(), records].concat());
+    let slices = corner.slicer.slices(&corner.uri, Partition::Count(20)).unwrap();
+    let fetched = |with_header: bool| {
+        let metered = corner.stores.metered();
+        let reader = Slicer::new(metered.clone(), SideCars { root: corner.uri.clone() }).read(&slices[9], 0).unwrap();
+        let mut reader = if with_header { reader } else { reader.without_header() };
+        let length = std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+        (length, metered.bytes_fetched())
+    };
+    let (whole, bare) = (fetched(true), fetched(false));
+    assert_eq!(whole.0 - bare.0, header.len() as u64);
+    assert_eq!(whole.1 - bare.1, header.len() as u64);
 }

@@ -242,7 +242,7 @@ mod tests {
             scan(">a b\nACGT\nACGT\nAC\n>b\nAC\n>e\n>c\nACG").unwrap(),
             "a\t10\t5\t4\t5\nb\t2\t21\t2\t3\ne\t0\t27\t0\t0\nc\t3\t30\t3\t4\n"
         );
-        assert_eq!(scan("\n>a\r\nACGT\r\nACGT\r\nA\r\n\r\n>b\r\nAC").unwrap(), "a\t9\t6\t4\t6\nb\t2\t28\t2\t3\n");
+        assert_eq!(scan("\n>a\r\nACGT\r\nACGT\r\nA\r\n\r\n>b\r\nAC").unwrap(), "a\t9\t5\t4\t6\nb\t2\t26\t2\t3\n");
         assert_eq!(scan("").unwrap(), "");
         for wrong in [">a\nACG\nAC\nACG\n", ">a\nACG\n\nACG\n", ">a\nACG\nACGT\n"] {
             assert!(scan(wrong).unwrap_err().contains("differ in length"), "{wrong}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use neardata_core::{RangedRead, SliceError};
 
 use super::plan::SequenceSelection;
-use crate::read::RecordReader;
+use crate::read::{Part, RecordReader};
 use crate::{Format, FormatError};
 
 /// Bases of a line, as samtools wraps them.
@@ -35,7 +35,7 @@ impl SequenceReader {
         let [first, end] = selection.sequence.bases;
         let line = selection.sequence.line;
         Ok(Self {
-            bytes: RecordReader::new(object, None, Format::Fasta, stretch)?,
+            bytes: RecordReader::new(Part { object, side_car: None, format: Format::Fasta, stretch })?,
             name,
             line,
             column: first.checked_rem(line[0]).unwrap_or(0),
@@ -69,7 +69,12 @@ impl SequenceReader {
             self.left -= bases;
             self.bytes.consume(length);
         }
-        Ok(&self.text[self.passed..])
+        Ok(self.held())
+    }
+
+    /// The text at hand, not yet passed.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.text[self.passed..]
     }
 
     pub(crate) fn pass(&mut self, amount: usize) {
