@@ -7,10 +7,11 @@ use neardata_core::{ByteRange, ObjectRef, RangedRead};
 use tempfile::SpooledTempFile;
 
 use crate::detect::{Compression, Detected};
-use crate::gzip::{BgzfDecoder, BgzfStep, Boundary, GzipDecoder, Stop, WINDOW};
+use crate::gzip::{BgzfDecoder, BgzfStep, Boundary, GzipDecoder, Step, Stop, WINDOW};
 use crate::index::{Index, IndexOptions, Point, Restart};
 use crate::input::Input;
 use crate::records::{Position, RecordScanner};
+use crate::zstandard::ZstdDecoder;
 use crate::{FormatError, sidecar};
 
 /// How far an index pass has come.
@@ -76,6 +77,7 @@ pub fn build_index(
         Compression::Plain => plain_pass(Builder::new(reader, detected, options, progress)).map(Some),
         Compression::Gzip => gzip_pass(Builder::new(reader, detected, options, progress)).map(Some),
         Compression::Bgzf => bgzf_pass(Builder::new(reader, detected, options, progress)),
+        Compression::Zstd => zstd_pass(Builder::new(reader, detected, options, progress)).map(Some),
     }?;
     match built {
         Some(builder) => builder.finish(source),
@@ -146,7 +148,8 @@ fn gzip_pass<'a>(mut builder: Builder<'a>) -> Result<Builder<'a>, FormatError> {
             return Ok(builder);
         }
         if let Err(error) = builder.data(&buffer[..step.produced]) {
-            return Err(blame(&mut decoder, &mut buffer, error));
+            let noticed_at = decoder.offset();
+            return Err(blame(&mut buffer, Compression::Gzip, noticed_at, error, |buffer| decoder.step(buffer, Stop::Full)));
         }
         match step.boundary {
             Boundary::Member { bit } if builder.wants_point() => builder.point(bit, Restart::Fresh),
@@ -165,24 +168,57 @@ fn gzip_pass<'a>(mut builder: Builder<'a>) -> Result<Builder<'a>, FormatError> {
     }
 }
 
-/// Whose fault a record is that makes no sense: its content is trusted only once the checksum of its gzip member fits, which stands at
-/// the member's end.
-fn blame(decoder: &mut GzipDecoder<'_>, buffer: &mut [u8], error: FormatError) -> FormatError {
-    let noticed_at = decoder.offset();
+fn zstd_pass<'a>(mut builder: Builder<'a>) -> Result<Builder<'a>, FormatError> {
+    let input = Input::new(builder.reader, ByteRange::new(0, builder.reader.size()));
+    let mut decoder = ZstdDecoder::new(builder.reader.name(), input)?;
+    let mut buffer = vec![0; PIECE];
+    loop {
+        if builder.wants_point()
+            && let Some(needed) = decoder.needed()
+        {
+            builder.point(needed * 8, Restart::No);
+        }
+        let limit = PIECE.min(builder.until_point() as usize).max(1);
+        let step = decoder.step(&mut buffer[..limit])?;
+        if step.ended {
+            return Ok(builder);
+        }
+        if let Boundary::Member { bit } = step.boundary
+            && builder.wants_frame(bit)
+        {
+            builder.point(bit, Restart::Fresh);
+        }
+        if let Err(error) = builder.data(&buffer[..step.produced]) {
+            let noticed_at = decoder.offset();
+            return Err(blame(&mut buffer, Compression::Zstd, noticed_at, error, |buffer| decoder.step(buffer)));
+        }
+        builder.tell(decoder.offset());
+    }
+}
+
+/// Whose fault a record is that makes no sense: its content is trusted only once the checksum of its gzip member or Zstandard frame
+/// fits, which stands at the end of that.
+fn blame(
+    buffer: &mut [u8],
+    compression: Compression,
+    noticed_at: u64,
+    error: FormatError,
+    mut step: impl FnMut(&mut [u8]) -> Result<Step, FormatError>,
+) -> FormatError {
     let mut left = BLAME_LIMIT;
     loop {
-        match decoder.step(buffer, Stop::Full) {
+        match step(buffer) {
             Ok(step) if step.ended || step.boundary != Boundary::None => return error,
-            Ok(step) if step.produced >= left => return or_damaged(error),
+            Ok(step) if step.produced >= left => return or_damaged(error, compression),
             Ok(step) => left -= step.produced,
-            Err(FormatError::Corrupt { name, reason, .. }) => {
+            Err(FormatError::Corrupt { name, compression, reason, .. }) => {
                 let reason = match error {
                     FormatError::Malformed { line, .. } => {
                         format!("{reason}; before that its records make no sense at line {line}")
                     }
                     _ => reason,
                 };
-                return FormatError::Corrupt { name, offset: noticed_at, reason };
+                return FormatError::Corrupt { name, compression, offset: noticed_at, reason };
             }
             Err(truncated @ FormatError::Truncated { .. }) => return truncated,
             Err(_) => return error,
@@ -190,11 +226,12 @@ fn blame(decoder: &mut GzipDecoder<'_>, buffer: &mut [u8], error: FormatError) -
     }
 }
 
-/// The same error for when the end of the gzip member is too far away to know better.
-fn or_damaged(error: FormatError) -> FormatError {
+/// The same error for when the end of the gzip member or Zstandard frame is too far away to know better.
+fn or_damaged(error: FormatError, compression: Compression) -> FormatError {
     match error {
         FormatError::Malformed { name, format, line, reason } => {
-            let reason = format!("{reason}; or the gzip is damaged before that line: check it with `gzip -t` first");
+            let (family, program) = (compression.family(), compression.program());
+            let reason = format!("{reason}; or the {family} is damaged before that line: check it with `{program} -t` first");
             FormatError::Malformed { name, format, line, reason }
         }
         other => other,
@@ -258,6 +295,13 @@ impl<'a> Builder<'a> {
     fn wants_checkpoint(&self, bit: u64) -> bool {
         self.out >= self.last_restart + self.options.span
             && (bit - self.last_restart_bit) / 8 >= COMPRESSED_PER_WINDOW * self.last_window
+    }
+
+    /// Whether a Zstandard frame that begins at this bit is worth a point.
+    fn wants_frame(&self, bit: u64) -> bool {
+        self.points.is_empty()
+            || (self.out > self.last_restart
+                && (bit - self.last_restart_bit) / 8 >= COMPRESSED_PER_WINDOW * sidecar::ENTRY as u64)
     }
 
     fn point(&mut self, bit: u64, restart: Restart) {

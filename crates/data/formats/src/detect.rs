@@ -6,6 +6,7 @@ use crate::FormatError;
 use crate::gzip::{self, BgzfDecoder, BgzfStep, GzipDecoder, Stop};
 use crate::input::Input;
 use crate::records::{FORMATS, Format};
+use crate::zstandard::{self, ZstdDecoder};
 
 /// How an object is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +18,27 @@ pub enum Compression {
     Gzip,
     /// BGZF: gzip in blocks of at most 64 KiB, as `bgzip` and `samtools` write it.
     Bgzf,
+    /// Zstandard, one frame or many.
+    Zstd,
+}
+
+impl Compression {
+    /// What to call it where something is wrong with it: BGZF is gzip.
+    pub(crate) fn family(self) -> &'static str {
+        match self {
+            Compression::Plain => "data",
+            Compression::Gzip | Compression::Bgzf => "gzip",
+            Compression::Zstd => "Zstandard",
+        }
+    }
+
+    /// The program that checks it.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Compression::Zstd => "zstd",
+            _ => "gzip",
+        }
+    }
 }
 
 impl std::fmt::Display for Compression {
@@ -25,6 +47,7 @@ impl std::fmt::Display for Compression {
             Compression::Plain => "plain",
             Compression::Gzip => "gzip",
             Compression::Bgzf => "BGZF",
+            Compression::Zstd => "Zstandard",
         })
     }
 }
@@ -50,7 +73,6 @@ const TEXT_NAMES: &[Format] = &[Format::Csv, Format::Text];
 const KNOWN_STRANGERS: &[(&[u8], &str, &str)] = &[
     (b"BZh", "bzip2", "Recompress it: `bzip2 -dc FILE | bgzip > FILE.gz`"),
     (b"\xfd7zXZ\0", "xz", "Recompress it: `xz -dc FILE | bgzip > FILE.gz`"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard", "Recompress it: `zstd -dc FILE | bgzip > FILE.gz`"),
     (b"PK\x03\x04", "a zip archive", "Unpack it first"),
     (b"CRAM", "CRAM", "Convert it: `samtools fastq FILE | bgzip > FILE.fastq.gz`"),
     (b"NCBI.sra", "SRA", "Convert it: `fasterq-dump FILE`"),
@@ -87,57 +109,68 @@ pub(crate) fn detect_from(name: &str, start: Bytes) -> Result<(Detected, Bytes),
             Some(_) => Compression::Bgzf,
             None => Compression::Gzip,
         },
+        _ if zstandard::begins(&start) => Compression::Zstd,
         _ => Compression::Plain,
     };
     let content = match compression {
         Compression::Plain => start.slice(..start.len().min(PREFIX)),
-        _ => prefix_of_gzip(name, start, compression)?.into(),
+        _ => prefix_of_compressed(name, start, compression)?.into(),
     };
     let format = detect_format(name, &content, compression)?;
     Ok((Detected { format, compression }, content))
 }
 
 /// The first uncompressed bytes of a compressed object of which `start` is the first part.
-fn prefix_of_gzip(name: &str, start: Bytes, compression: Compression) -> Result<Vec<u8>, FormatError> {
+fn prefix_of_compressed(name: &str, start: Bytes, compression: Compression) -> Result<Vec<u8>, FormatError> {
     let length = start.len() as u64;
     let object = neardata_core::MemoryObject::new(name, start);
     let input = Input::new(&object, ByteRange::new(0, length));
     let mut content = vec![0; 2 * PREFIX];
     let mut filled = 0;
-    let mut failure = None;
-    if compression == Compression::Bgzf {
-        let mut decoder = BgzfDecoder::new(name, input);
-        while filled < PREFIX {
-            match decoder.step(&mut content[filled..]) {
-                Ok(BgzfStep::Block { produced, .. }) => filled += produced,
-                Ok(BgzfStep::Ordinary | BgzfStep::End { .. }) => break,
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
+    let outcome = match compression {
+        Compression::Bgzf => {
+            let mut decoder = BgzfDecoder::new(name, input);
+            fill(&mut content, &mut filled, |room| match decoder.step(room)? {
+                BgzfStep::Block { produced, .. } => Ok(Some(produced)),
+                BgzfStep::Ordinary | BgzfStep::End { .. } => Ok(None),
+            })
         }
-    } else {
-        let mut decoder = GzipDecoder::new(name, input);
-        while filled < PREFIX {
-            match decoder.step(&mut content[filled..PREFIX], Stop::Full) {
-                Ok(step) if step.ended => break,
-                Ok(step) => filled += step.produced,
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
+        Compression::Zstd => {
+            let mut decoder = ZstdDecoder::new(name, input)?;
+            fill(&mut content, &mut filled, |room| {
+                let step = decoder.step(room)?;
+                Ok((!step.ended).then_some(step.produced))
+            })
         }
-    }
+        _ => {
+            let mut decoder = GzipDecoder::new(name, input);
+            fill(&mut content, &mut filled, |room| {
+                let step = decoder.step(room, Stop::Full)?;
+                Ok((!step.ended).then_some(step.produced))
+            })
+        }
+    };
     content.truncate(filled);
-    match failure {
+    match outcome {
         // The prefix ends somewhere in the stream, so it looks truncated; what came before is good. Damage is told with its place.
-        Some(error) if filled == 0 && (!matches!(error, FormatError::Truncated { .. }) || length < COMPRESSED_PREFIX) => {
+        Err(error) if filled == 0 && (!matches!(error, FormatError::Truncated { .. }) || length < COMPRESSED_PREFIX) => {
             Err(error)
         }
         _ => Ok(content),
     }
+}
+
+/// Decodes until enough of `content` is filled, or `step` gives nothing more.
+fn fill(
+    content: &mut [u8],
+    filled: &mut usize,
+    mut step: impl FnMut(&mut [u8]) -> Result<Option<usize>, FormatError>,
+) -> Result<(), FormatError> {
+    while *filled < PREFIX {
+        let Some(produced) = step(&mut content[*filled..])? else { break };
+        *filled += produced;
+    }
+    Ok(())
 }
 
 fn detect_format(name: &str, content: &[u8], compression: Compression) -> Result<Format, FormatError> {
@@ -172,7 +205,8 @@ fn detect_format(name: &str, content: &[u8], compression: Compression) -> Result
 /// What the name of an object says, compression endings aside.
 fn format_of_name(name: &str) -> Option<Format> {
     let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
-    let stem = [".gz", ".bgz", ".bgzf", ".gzip"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+    let stem =
+        [".gz", ".bgz", ".bgzf", ".gzip", ".zst", ".zstd"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
     let (_, extension) = stem.rsplit_once('.')?;
     FORMATS.iter().find(|entry| entry.extensions.contains(&extension)).map(|entry| entry.format)
 }

@@ -2,6 +2,8 @@ use neardata_core::{ReadError, SliceError};
 use neardata_store::StoreError;
 use thiserror::Error;
 
+use crate::Compression;
+
 /// Why an object could not be detected, indexed, cut or read.
 #[derive(Debug, Error)]
 pub enum FormatError {
@@ -16,7 +18,7 @@ pub enum FormatError {
     Slice(#[from] SliceError),
     /// The object is in no format known here.
     #[error(
-        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV and text, each plain, gzip or BGZF. {remedy}"
+        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV and text, each plain, gzip, BGZF or Zstandard. {remedy}"
     )]
     Unknown {
         /// the object
@@ -31,26 +33,33 @@ pub enum FormatError {
     Truncated {
         /// the object
         name: String,
-        /// `gzip`, `BGZF block`, …
+        /// `gzip`, `BGZF block`, `Zstandard frame`, …
         what: &'static str,
         /// where the bytes ended
         offset: u64,
     },
     /// The compressed stream is damaged.
-    #[error("{name}: corrupt gzip near byte {offset}: {reason}; check it with `gzip -t` and copy it again from its source")]
+    #[error(
+        "{name}: corrupt {} near byte {offset}: {reason}; check it with `{} -t` and copy it again from its source",
+        .compression.family(), .compression.program()
+    )]
     Corrupt {
         /// the object
         name: String,
+        /// how it is compressed
+        compression: Compression,
         /// where in the object
         offset: u64,
         /// what is wrong
         reason: String,
     },
-    /// Something that is neither gzip nor zero padding follows a gzip member.
-    #[error("{name}: garbage after the gzip member that ends at byte {offset}; cut it off with `head -c {offset}`")]
+    /// Something that is neither more of the same nor, for gzip, zero padding follows compressed data.
+    #[error("{name}: garbage after the {what} that ends at byte {offset}; cut it off with `head -c {offset}`")]
     TrailingGarbage {
         /// the object
         name: String,
+        /// `gzip member`, …
+        what: &'static str,
         /// where the garbage begins
         offset: u64,
     },
@@ -195,8 +204,8 @@ pub enum FormatError {
     },
     /// The object cannot be asked for regions.
     #[error(
-        "{name}: regions need sorted BAM, BCF or VCF in BGZF, this is {found}; for VCF: `bcftools sort -Oz -o SORTED.vcf.gz FILE`, \
-         for SAM: `samtools sort -o SORTED.bam FILE`"
+        "{name}: regions need sorted BAM, BCF or VCF in BGZF, or FASTA, plain or in BGZF; this is {found}; for VCF: \
+         `bcftools sort -Oz -o SORTED.vcf.gz FILE`, for SAM: `samtools sort -o SORTED.bam FILE`, for FASTA: unpack it `| bgzip > NEW.fa.gz`"
     )]
     NoRegions {
         /// the object
@@ -215,7 +224,9 @@ pub enum FormatError {
         remedy: &'static str,
     },
     /// The index that lies beside the object cannot be used.
-    #[error("{name}: its region index is unusable ({reason}); make it again with `samtools index` or `tabix`, or remove it")]
+    #[error(
+        "{name}: its region index is unusable ({reason}); make it again with `samtools index`, `samtools faidx` or `tabix`, or remove it"
+    )]
     RegionIndex {
         /// the object or its index
         name: String,

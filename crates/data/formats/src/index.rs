@@ -108,6 +108,28 @@ impl Index {
         low_out + part as u64
     }
 
+    /// How many slices it can be cut into such that none decodes much more than its own: as many as there are different records behind
+    /// places where decoding can start. No number where that does not matter: only Zstandard frames can be so few.
+    pub(crate) fn most_slices(&self) -> Option<u64> {
+        if self.compression != Compression::Zstd {
+            return None;
+        }
+        let starts = self.points.iter().filter(|point| point.restart != Restart::No && point.record < self.records);
+        let (count, _) =
+            starts.fold((0, None), |(count, last), point| (count + u64::from(last != Some(point.record)), Some(point.record)));
+        Some(count)
+    }
+
+    /// What its user should know of it.
+    pub(crate) fn note(&self) -> Option<String> {
+        (self.records > 1 && self.most_slices() == Some(1)).then(|| {
+            "this Zstandard data is one frame, which can be decoded from its start only: it is one slice however it is cut. \
+             To have more, recompress it in blocks, `zstd -dc FILE | bgzip > FILE.gz`, or in many frames, \
+             `zstd -dc FILE | pzstd -c > NEW.zst`"
+                .to_owned()
+        })
+    }
+
     /// The last point at `out` or before where decoding can start.
     pub(crate) fn restart_before(&self, out: u64) -> Option<&Point> {
         let after = self.points.partition_point(|point| point.out <= out);

@@ -41,7 +41,7 @@ pub struct Inspection {
 }
 
 /// What an index knows.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Counts {
     /// Number of records.
     pub records: u64,
@@ -49,6 +49,9 @@ pub struct Counts {
     pub uncompressed: u64,
     /// Places where decoding can start.
     pub checkpoints: u64,
+    /// What its user should know: why it cannot be cut, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Inspection {
@@ -72,7 +75,7 @@ impl Inspection {
 impl From<&IndexSummary> for Counts {
     fn from(summary: &IndexSummary) -> Self {
         let IndexSummary { records, uncompressed, checkpoints, .. } = *summary;
-        Self { records, uncompressed, checkpoints }
+        Self { records, uncompressed, checkpoints, note: summary.note.clone() }
     }
 }
 

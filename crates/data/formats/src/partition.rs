@@ -8,11 +8,11 @@ use crate::index::{Index, Restart};
 /// A cut never splits a record; no slice is empty. An object without records gives no slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Partition {
-    /// Into so many slices of about equal uncompressed size; into fewer when there are fewer records.
+    /// Into so many slices of about equal uncompressed size; into fewer when there are fewer records, or fewer Zstandard frames.
     Count(u64),
     /// Into equal slices of about so many uncompressed bytes at most (of both mates together).
     Bytes(u64),
-    /// Into slices of exactly so many records; the last holds the rest.
+    /// Into slices of exactly so many records; the last holds the rest. A single Zstandard frame stays one slice.
     Records(u64),
     /// Into at most so many rectangles of about equal extent, for records that lie in a plane. Each record is in the one rectangle
     /// that holds it: their lower edges belong to them, their upper ones do not, but for the last.
@@ -29,6 +29,7 @@ pub(crate) fn cuts(indexes: &[&Index], partition: Partition, group: u64) -> Resu
     let group = group.max(1);
     let groups = records / group;
     let size: u64 = indexes.iter().map(|index| index.uncompressed).sum();
+    let most = indexes.iter().filter_map(|index| index.most_slices()).min().unwrap_or(u64::MAX);
     let count = match partition {
         Partition::Count(0) => return Err(FormatError::Partition("0 slices")),
         Partition::Bytes(0) => return Err(FormatError::Partition("slices of 0 bytes")),
@@ -40,6 +41,7 @@ pub(crate) fn cuts(indexes: &[&Index], partition: Partition, group: u64) -> Resu
                 offered: "`n`, `bytes`, `records`".into(),
             });
         }
+        _ if most <= 1 && records > 0 => 1,
         Partition::Records(step) => {
             let step = step.div_ceil(group).saturating_mul(group);
             let inner = (0..records.div_ceil(step)).map(|slice| slice * step);
@@ -48,14 +50,17 @@ pub(crate) fn cuts(indexes: &[&Index], partition: Partition, group: u64) -> Resu
         Partition::Count(count) => count,
         Partition::Bytes(bytes) => size.div_ceil(bytes),
     }
-    .min(groups);
+    .min(groups)
+    .min(most);
     if count == 0 {
         return Ok(vec![0]);
     }
+    // Where places to start decoding at are rare, cuts go to the nearest.
+    let tolerance = if most < u64::MAX { size / count / 2 } else { size / count / SNAP_PART };
     let mut cuts = vec![0];
     for slice in 1..count {
         let target = (u128::from(size) * u128::from(slice) / u128::from(count)) as u64;
-        let cut = cut_near(indexes, target, size / count / SNAP_PART) / group;
+        let cut = cut_near(indexes, target, tolerance) / group;
         // Every slice before and after keeps at least one group.
         let least = cuts.last().map_or(0, |last: &u64| last / group + 1);
         cuts.push(cut.clamp(least, groups - (count - slice)) * group);

@@ -11,6 +11,7 @@ use crate::gzip::{BgzfDecoder, BgzfStep, GzipDecoder, Stop, WINDOW};
 use crate::input::Input;
 use crate::records::{Format, Position, RecordScanner};
 use crate::selection::{Stretch, WindowRef};
+use crate::zstandard::ZstdDecoder;
 use crate::{Compression, FormatError};
 
 /// Decoded bytes held at a time.
@@ -38,6 +39,7 @@ enum Decoder {
     Plain(Input<'static>),
     Gzip(Box<GzipDecoder<'static>>),
     Bgzf(BgzfDecoder<'static>),
+    Zstd(Box<ZstdDecoder<'static>>),
 }
 
 /// The bytes at hand.
@@ -71,14 +73,23 @@ enum Phase {
     Done,
 }
 
+/// Records of one object, and what it takes to read them.
+pub struct Part {
+    /// The object.
+    pub object: Arc<dyn RangedRead>,
+    /// Its side-car, where the stretch needs it.
+    pub side_car: Option<Arc<dyn RangedRead>>,
+    /// Format of its records.
+    pub format: Format,
+    /// Which records, and how to reach them.
+    pub stretch: Stretch,
+}
+
 impl RecordReader {
-    /// A reader of `stretch` of `object`, with its side-car where the stretch needs one.
-    pub fn new(
-        object: Arc<dyn RangedRead>,
-        index: Option<&dyn RangedRead>,
-        format: Format,
-        stretch: Stretch,
-    ) -> Result<Self, FormatError> {
+    /// A reader of the records of `part`.
+    pub fn new(part: Part) -> Result<Self, FormatError> {
+        let Part { object, side_car, format, stretch } = part;
+        let index = side_car.as_deref();
         let name = object.name().to_owned();
         stretch.check(format.name(), object.size(), index.map(RangedRead::size))?;
         let window = match (stretch.window, index) {
@@ -98,6 +109,7 @@ impl RecordReader {
             _ if empty => (Decoder::Plain(input), 0),
             Compression::Gzip => (Decoder::Gzip(Box::new(GzipDecoder::resume(&name, input, stretch.bit, &window)?)), BUFFER),
             Compression::Bgzf => (Decoder::Bgzf(BgzfDecoder::new(&name, input)), BUFFER),
+            Compression::Zstd => (Decoder::Zstd(Box::new(ZstdDecoder::new(&name, input)?)), BUFFER),
         };
         Ok(Self {
             name,
@@ -140,7 +152,12 @@ impl RecordReader {
             }
             self.advance()?;
         }
-        Ok(&self.block.bytes()[self.ready.clone()])
+        Ok(self.held())
+    }
+
+    /// The bytes at hand, not yet consumed.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.block.bytes()[self.ready.clone()]
     }
 
     /// Looks at pending bytes in the present phase, and moves on to the next where it ends.
@@ -246,6 +263,12 @@ impl RecordReader {
                         let reason = "a BGZF block is expected where there is none".into();
                         return Err(FormatError::Broken { name: self.name.clone(), reason });
                     }
+                }
+            },
+            (Decoder::Zstd(decoder), Block::Buffer(buffer)) => loop {
+                let step = decoder.step(&mut buffer[..limit])?;
+                if step.produced > 0 || step.ended {
+                    return Ok(0..step.produced);
                 }
             },
             (_, Block::Shared(_)) => Ok(0..0),

@@ -11,7 +11,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"NDINDEX\x01";
 /// Magic, header length, checksum, number of points.
 const PREAMBLE: usize = 24;
 /// Bytes of one point.
-const ENTRY: usize = 48;
+pub(crate) const ENTRY: usize = 48;
 /// Longer headers are refused.
 const HEADER_LIMIT: usize = 1 << 20;
 /// Read first; holds the whole of most indexes.

@@ -10,8 +10,8 @@ use crate::detect::{detect_from, start_of};
 use crate::index::{Index, IndexOptions};
 use crate::inspect::{Counts, Inspection, inspect};
 use crate::partition::{Partition, cuts};
-use crate::read::RecordReader;
-use crate::region::RegionPlanner;
+use crate::read::{Part, RecordReader};
+use crate::region;
 use crate::selection::{Selection, Stretch};
 use crate::table::{self, Batches, Cut, Look, Prepared, TableFormat};
 use crate::whole::SliceReader;
@@ -54,6 +54,10 @@ pub struct IndexSummary {
     pub uncompressed: u64,
     /// Number of places where decoding can start.
     pub checkpoints: u64,
+    /// How many slices it can be cut into at most, where that is not the number of records.
+    pub most_slices: Option<u64>,
+    /// What its user should know of it: why it cannot be cut, and what to do.
+    pub note: Option<String>,
     /// Whether this call built the side-car; false when it was there and fresh.
     pub built: bool,
 }
@@ -77,6 +81,8 @@ impl Indexed {
     fn summary(self) -> IndexSummary {
         let Indexed { index, side_car, built } = self;
         IndexSummary {
+            most_slices: index.most_slices(),
+            note: index.note(),
             checkpoints: index.points.iter().filter(|point| point.restart != crate::Restart::No).count() as u64,
             object: index.source,
             side_car,
@@ -87,14 +93,6 @@ impl Indexed {
             built,
         }
     }
-}
-
-/// One object of a slice, opened.
-struct Part {
-    object: Arc<dyn RangedRead>,
-    side_car: Option<Arc<dyn RangedRead>>,
-    format: Format,
-    stretch: Stretch,
 }
 
 impl Slicer {
@@ -122,9 +120,9 @@ impl Slicer {
             Look::Rows(detected) => detected,
         };
         if !cut.regions.is_empty() {
-            cut.only(detected.format.title(), &["region"])?;
+            cut.only(detected.format.title(), &["region", "n", "bytes", "records"])?;
             let regions: Vec<&str> = cut.regions.iter().map(String::as_str).collect();
-            return self.region_slices(uri, &regions, progress);
+            return self.region_parts(uri, &regions, cut.partition, progress);
         }
         cut.only(detected.format.title(), &["n", "bytes", "records"])?;
         self.index(uri, progress)?;
@@ -198,19 +196,32 @@ impl Slicer {
         cut(&mates, partition, 1)
     }
 
-    /// One slice a region: all records of sorted BAM, BCF or VCF in BGZF that overlap it. Regions are written as samtools reads them
-    /// (`chr20:1000-2000`, positions from 1, both ends in). The index that lies beside the object is used (`.bai`, `.csi`, `.tbi`);
-    /// where there is none, one is made in one pass and kept among the side-cars.
+    /// One slice a region: all records of sorted BAM, BCF or VCF in BGZF that overlap it, or its bases of FASTA, plain or in BGZF.
+    /// Regions are written as samtools reads them (`chr20:1000-2000`, positions from 1, both ends in). The index that lies beside the
+    /// object is used (`.bai`, `.csi`, `.tbi`, `.fai` with `.gzi`); where there is none, one is made in one pass and kept among the side-cars.
     pub fn region_slices(
         &self,
         uri: &ObjectUri,
         regions: &[&str],
         progress: &dyn Fn(Progress),
     ) -> Result<Vec<Slice>, FormatError> {
+        self.region_parts(uri, regions, None, progress)
+    }
+
+    /// The same with a partition: several slices a region that share its records, or its bases. A record belongs to the slice in which
+    /// it starts (POS), so every record that starts in the region is in exactly one; those that only reach into it are in none. `Count`
+    /// and `Bytes` cut where the index tells that compressed sizes are about equal (for FASTA: where bases are), so a slice may hold
+    /// no record; `Records` reads the region to count, and keeps records of one position together.
+    pub fn region_parts(
+        &self,
+        uri: &ObjectUri,
+        regions: &[&str],
+        partition: Option<Partition>,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Vec<Slice>, FormatError> {
         let source = self.stores.head(uri)?;
         let detected = detect(self.stores.open(&source)?.as_ref())?;
-        let planner = RegionPlanner::new(&self.stores, &self.side_cars.root, source, detected, progress)?;
-        regions.iter().map(|region| planner.slice(region)).collect()
+        region::slices(&self.stores, &self.side_cars.root, source, detected, regions, partition, progress)
     }
 
     /// Reads object number `object` (from 0) of a slice as a file of its own: its records, uncompressed, behind the object's header if
@@ -223,8 +234,10 @@ impl Slicer {
             let (format, source) = (format_of(slice)?, object_of(slice, object)?);
             return SliceReader::of_region(self.stores.open(source)?, format, slice.selection_as()?);
         }
-        let part = self.part(slice, object)?;
-        SliceReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
+        if slice.selection.get("sequence").is_some() {
+            return SliceReader::of_sequence(self.stores.open(object_of(slice, object)?)?, slice.selection_as()?);
+        }
+        SliceReader::new(self.part(slice, object)?)
     }
 
     /// A slice as Arrow record batches.
@@ -242,8 +255,7 @@ impl Slicer {
 
     /// Reads object number `object` (from 0) of a slice: exactly the uncompressed bytes of its records, without any header.
     pub fn read_records(&self, slice: &Slice, object: usize) -> Result<RecordReader, FormatError> {
-        let part = self.part(slice, object)?;
-        RecordReader::new(part.object, part.side_car.as_deref(), part.format, part.stretch)
+        RecordReader::new(self.part(slice, object)?)
     }
 
     fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {
@@ -328,6 +340,13 @@ pub(crate) fn reference(mut object: ObjectRef) -> IndexRef {
 fn cut(mates: &[Indexed], partition: Partition, group: u64) -> Result<Vec<Slice>, FormatError> {
     let indexes: Vec<&Index> = mates.iter().map(|mate| &mate.index).collect();
     let cuts = cuts(&indexes, partition, group)?;
+    if cuts.len() == 2 && partition != Partition::Count(1) {
+        for index in &indexes {
+            if let Some(note) = index.note() {
+                tracing::warn!(object = %index.source.uri, "{note}");
+            }
+        }
+    }
     let slice = |pair: &[u64]| {
         let stretches: Vec<Stretch> = indexes.iter().map(|index| Stretch::new(index, pair[0], pair[1])).collect();
         let needs_index = stretches.iter().any(|stretch| stretch.window.is_some());

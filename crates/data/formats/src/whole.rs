@@ -7,9 +7,9 @@ use bytes::Bytes;
 use neardata_core::RangedRead;
 
 use crate::gzip::BgzfEncoder;
-use crate::read::RecordReader;
+use crate::read::{Part, RecordReader};
 use crate::records::Format;
-use crate::region::{RegionReader, RegionSelection};
+use crate::region::{RegionReader, RegionSelection, SequenceReader, SequenceSelection};
 use crate::selection::Stretch;
 use crate::table::Pieces;
 use crate::{Compression, FormatError, selection};
@@ -19,6 +19,8 @@ use crate::{Compression, FormatError, selection};
 ///
 /// Besides [`Read`] it is [`BufRead`], whose `fill_buf` gives the bytes without a copy, as does [`SliceReader::chunk`].
 pub struct SliceReader {
+    /// The header, until its bytes are wanted.
+    unread: Option<Part>,
     /// What of the header is still to be handed out.
     header: Bytes,
     records: Records,
@@ -31,6 +33,7 @@ pub struct SliceReader {
 enum Records {
     Stretch(Box<RecordReader>),
     Region(Box<RegionReader>),
+    Sequence(Box<SequenceReader>),
     Pieces(PieceReader),
 }
 
@@ -56,11 +59,23 @@ impl PieceReader {
 }
 
 impl Records {
+    /// Makes sure that there are bytes at hand, unless this is the end, and gives them.
     fn fill(&mut self) -> Result<&[u8], FormatError> {
         match self {
             Records::Stretch(reader) => reader.fill(),
             Records::Region(reader) => reader.fill(),
+            Records::Sequence(reader) => reader.fill(),
             Records::Pieces(reader) => reader.fill(),
+        }
+    }
+
+    /// The bytes at hand.
+    fn held(&self) -> &[u8] {
+        match self {
+            Records::Stretch(reader) => reader.held(),
+            Records::Region(reader) => reader.held(),
+            Records::Sequence(reader) => reader.held(),
+            Records::Pieces(reader) => &reader.current,
         }
     }
 
@@ -68,27 +83,19 @@ impl Records {
         match self {
             Records::Stretch(reader) => reader.consume(amount),
             Records::Region(reader) => reader.pass(amount),
+            Records::Sequence(reader) => reader.pass(amount),
             Records::Pieces(reader) => reader.pass(amount),
         }
     }
 }
 
 impl SliceReader {
-    /// A reader of `stretch` of `object`, with its side-car where the stretch needs one.
-    pub fn new(
-        object: Arc<dyn RangedRead>,
-        index: Option<&dyn RangedRead>,
-        format: Format,
-        stretch: Stretch,
-    ) -> Result<Self, FormatError> {
-        let header = match stretch.preamble {
-            Some(preamble) => {
-                stretch.check(format.name(), object.size(), index.map(RangedRead::size))?;
-                read_preamble(&object, format, Stretch::of_preamble(stretch.compression, preamble))?
-            }
-            None => Bytes::new(),
-        };
-        Ok(Self::behind(header, format, Records::Stretch(Box::new(RecordReader::new(object, index, format, stretch)?))))
+    /// A reader of the records of `part`, behind its header.
+    pub fn new(part: Part) -> Result<Self, FormatError> {
+        let preamble = part.stretch.preamble;
+        let header = preamble.map(|preamble| header_part(&part.object, part.format, part.stretch.compression, preamble));
+        let format = part.format;
+        Ok(Self::behind(header, format, Records::Stretch(Box::new(RecordReader::new(part)?))))
     }
 
     /// A reader of the records of a region.
@@ -97,24 +104,31 @@ impl SliceReader {
         format: Format,
         selection: RegionSelection,
     ) -> Result<Self, FormatError> {
-        let preamble = selection.preamble;
-        let records = RegionReader::new(Arc::clone(&object), format, selection)?;
-        let header = read_preamble(&object, format, Stretch::of_preamble(Compression::Bgzf, preamble))?;
-        Ok(Self::behind(header, format, Records::Region(Box::new(records))))
+        let header = header_part(&object, format, Compression::Bgzf, selection.preamble);
+        let records = RegionReader::new(object, format, selection)?;
+        Ok(Self::behind(Some(header), format, Records::Region(Box::new(records))))
+    }
+
+    /// A reader of a run of bases.
+    pub(crate) fn of_sequence(object: Arc<dyn RangedRead>, selection: SequenceSelection) -> Result<Self, FormatError> {
+        let records = SequenceReader::new(object, selection)?;
+        Ok(Self::behind(None, Format::Fasta, Records::Sequence(Box::new(records))))
     }
 
     /// A reader of what a table format makes of a slice.
     pub(crate) fn of_pieces(pieces: Pieces) -> Self {
         let records = Records::Pieces(PieceReader { pieces, current: Bytes::new() });
-        Self { header: Bytes::new(), records, bgzf: None, lent: 0 }
+        Self { unread: None, header: Bytes::new(), records, bgzf: None, lent: 0 }
     }
 
-    fn behind(header: Bytes, format: Format, records: Records) -> Self {
-        Self { header, records, bgzf: format.entry().always_bgzf.then(BgzfEncoder::default), lent: 0 }
+    fn behind(unread: Option<Part>, format: Format, records: Records) -> Self {
+        let bgzf = format.entry().always_bgzf.then(BgzfEncoder::default);
+        Self { unread, header: Bytes::new(), records, bgzf, lent: 0 }
     }
 
-    /// The same without the header: it goes behind another slice of the same object.
+    /// The same without the header, which is not fetched: it goes behind another slice of the same object.
     pub fn without_header(mut self) -> Self {
+        self.unread = None;
         self.header = Bytes::new();
         self
     }
@@ -130,8 +144,9 @@ impl SliceReader {
     /// The next bytes, without a copy; empty at the end. Each call moves past what the one before gave.
     pub fn chunk(&mut self) -> Result<&[u8], FormatError> {
         self.give_back();
-        self.lent = self.fill()?.len();
-        self.held()
+        self.fill()?;
+        self.lent = self.held().len();
+        Ok(self.held())
     }
 
     fn give_back(&mut self) {
@@ -140,9 +155,15 @@ impl SliceReader {
     }
 
     /// Makes sure that there are bytes at hand, unless this is the end.
-    fn fill(&mut self) -> Result<&[u8], FormatError> {
+    fn fill(&mut self) -> Result<(), FormatError> {
+        if let Some(part) = self.unread.take() {
+            self.header = read_header(part)?;
+        }
         let Some(bgzf) = &mut self.bgzf else {
-            return if self.header.is_empty() { self.records.fill() } else { Ok(&self.header) };
+            if self.header.is_empty() {
+                self.records.fill()?;
+            }
+            return Ok(());
         };
         while bgzf.wants_input() {
             if !self.header.is_empty() {
@@ -158,15 +179,15 @@ impl SliceReader {
                 self.records.pass(length);
             }
         }
-        Ok(bgzf.ready())
+        Ok(())
     }
 
-    /// What [`SliceReader::fill`] gave.
-    fn held(&mut self) -> Result<&[u8], FormatError> {
+    /// The bytes at hand.
+    fn held(&self) -> &[u8] {
         match &self.bgzf {
-            Some(bgzf) => Ok(bgzf.ready()),
-            None if !self.header.is_empty() => Ok(&self.header),
-            None => self.records.fill(),
+            Some(bgzf) => bgzf.ready(),
+            None if !self.header.is_empty() => &self.header,
+            None => self.records.held(),
         }
     }
 
@@ -182,7 +203,8 @@ impl SliceReader {
 impl BufRead for SliceReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.give_back();
-        Ok(self.fill()?)
+        self.fill()?;
+        Ok(self.held())
     }
 
     fn consume(&mut self, amount: usize) {
@@ -200,11 +222,17 @@ impl Read for SliceReader {
     }
 }
 
-fn read_preamble(object: &Arc<dyn RangedRead>, format: Format, stretch: Stretch) -> Result<Bytes, FormatError> {
-    let length = stretch.to[1].min(selection::PREAMBLE_LIMIT);
+fn header_part(object: &Arc<dyn RangedRead>, format: Format, compression: Compression, preamble: selection::Preamble) -> Part {
+    let stretch = Stretch::of_preamble(compression, preamble);
+    Part { object: Arc::clone(object), side_car: None, format, stretch }
+}
+
+fn read_header(part: Part) -> Result<Bytes, FormatError> {
+    let name = part.object.name().to_owned();
+    let length = part.stretch.to[1].min(selection::PREAMBLE_LIMIT);
     let mut header = Vec::with_capacity(length.min(1 << 20) as usize);
-    RecordReader::new(Arc::clone(object), None, format, stretch)?.read_to_end(&mut header).map_err(|error| {
-        FormatError::Broken { name: object.name().to_owned(), reason: format!("its header cannot be read: {error}") }
-    })?;
+    RecordReader::new(part)?
+        .read_to_end(&mut header)
+        .map_err(|error| FormatError::Broken { name, reason: format!("its header cannot be read: {error}") })?;
     Ok(header.into())
 }

@@ -104,6 +104,7 @@ pub fn awkward_texts() -> Vec<(String, Vec<u8>)> {
         ("empty-sequences.fa", b">a\n>b\n>c".to_vec()),
         ("greater-inside.fa", b">a > b\nAC\n>b>c\nA>C\n".to_vec()),
         ("crlf.fa", crlf(fasta(40, 5))),
+        ("one-line.fa", [b">chr1\n".to_vec(), b"ACGTN".repeat(60_000), b"\n>chr2\n".to_vec(), b"AC".repeat(40_000)].concat()),
         ("quoted.csv", b"a,b\n1,\"x\ny\"\n\"\"\"\n\",2\n3,4".to_vec()),
         ("rows.csv", b"h1,h2\r\n1,2\r\n3,\"4\r\n5\"\r\n".to_vec()),
         ("long-line.txt", [vec![b'x'; 300_000], b"\nshort\n".to_vec(), vec![b'y'; 100_000]].concat()),
@@ -195,10 +196,21 @@ pub fn encodings(name: &str, content: &[u8]) -> Vec<AwkwardObject> {
         ("bgzf-then-gzip", ".gz".into(), [bgzf(content, true), gzip(b"", 6)].concat()),
     ];
     ways.extend((0..=9).map(|level| ("level", format!(".{level}.gz"), gzip(content, level))));
+    let frames = |length: usize| content.chunks(length).flat_map(|part| zstd_frame(part, true)).collect::<Vec<u8>>();
+    ways.extend([
+        ("one-frame", ".zst".into(), zstd_frame(content, true)),
+        ("frame-of-unknown-size", ".zst".into(), zstd_frame(content, false)),
+        ("frames", ".zst".into(), if content.is_empty() { zstd_frame(b"", true) } else { frames(thirds) }),
+        ("small-frames", ".zst".into(), if content.is_empty() { zstd_frame(b"", false) } else { frames(3000) }),
+        ("skippable-frames", ".zst".into(), skippable_frames(content, thirds)),
+    ]);
     ways.into_iter()
         .map(|(way, ending, stored)| {
-            // `.0.gz` to `.9.gz` stand before the format's ending, which must stay the last but `.gz`.
-            let (prefix, ending) = ending.strip_suffix(".gz").map_or(("", ""), |prefix| (prefix, ".gz"));
+            // `.0.gz` to `.9.gz` stand before the format's ending, which must stay the last but the compression's.
+            let (prefix, ending) = match ending.strip_suffix(".gz") {
+                Some(prefix) => (prefix, ".gz"),
+                None => ("", ending.as_str()),
+            };
             let content = content.to_vec();
             AwkwardObject { name: format!("{way}{prefix}-{name}{ending}"), stored: stored.into(), content, header: 0 }
         })
@@ -211,6 +223,29 @@ pub fn gzip(content: &[u8], level: u32) -> Vec<u8> {
     // Writing to memory does not fail.
     let _ = encoder.write_all(content);
     encoder.finish().unwrap_or_default()
+}
+
+/// One Zstandard frame with a checksum, whose header says the size of its content or does not.
+pub fn zstd_frame(content: &[u8], sized: bool) -> Vec<u8> {
+    // Writing to memory does not fail.
+    let Ok(mut encoder) = zstd::stream::write::Encoder::new(Vec::new(), 3) else { return Vec::new() };
+    let _ = encoder.include_checksum(true);
+    let _ = encoder.set_pledged_src_size(sized.then_some(content.len() as u64));
+    let _ = encoder.write_all(content);
+    encoder.finish().unwrap_or_default()
+}
+
+/// As `pzstd` writes it: skippable frames before the others; and some that are empty or stand at the end.
+fn skippable_frames(content: &[u8], length: usize) -> Vec<u8> {
+    let skippable = |kind: u8, length: usize| {
+        let head = [[0x50 + kind, 0x2a, 0x4d, 0x18], (length as u32).to_le_bytes()].concat();
+        head.into_iter().chain((0..length).map(|at| at as u8)).collect::<Vec<u8>>()
+    };
+    let frame = |(at, part): (usize, &[u8])| {
+        [skippable(at as u8 % 16, 4), zstd_frame(b"", false), zstd_frame(part, at % 2 == 0), skippable(1, at * 700)].concat()
+    };
+    let frames: Vec<u8> = content.chunks(length).enumerate().flat_map(frame).collect();
+    [skippable(15, 0), zstd_frame(b"", true), frames, skippable(0, 10)].concat()
 }
 
 /// As `pigz` writes it: one member of independent stretches, each ended by an empty stored block.

@@ -2,8 +2,8 @@ use libdeflater::Decompressor;
 
 use super::header;
 use super::stream::skip_zeros;
-use crate::FormatError;
 use crate::input::Input;
+use crate::{Compression, FormatError};
 
 /// No block is larger, compressed or not.
 pub(crate) const BLOCK_LIMIT: usize = 64 * 1024;
@@ -96,7 +96,7 @@ impl<'a> BgzfDecoder<'a> {
         if head.iter().all(|byte| *byte == 0) && self.input.available()?.is_empty() {
             return Ok(BgzfStep::End { marked: self.last_was_empty });
         }
-        Err(FormatError::TrailingGarbage { name: self.name.clone(), offset })
+        Err(FormatError::TrailingGarbage { name: self.name.clone(), what: "gzip member", offset })
     }
 
     fn truncated(&self) -> FormatError {
@@ -104,7 +104,7 @@ impl<'a> BgzfDecoder<'a> {
     }
 
     fn corrupt(&self, offset: u64, reason: &str) -> FormatError {
-        FormatError::Corrupt { name: self.name.clone(), offset, reason: reason.to_owned() }
+        FormatError::Corrupt { name: self.name.clone(), compression: Compression::Bgzf, offset, reason: reason.to_owned() }
     }
 }
 

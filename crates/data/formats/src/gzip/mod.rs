@@ -10,4 +10,4 @@ pub(crate) use bgzf::{BgzfDecoder, BgzfStep};
 pub(crate) use bgzf_writer::BgzfEncoder;
 pub(crate) use header::{MAGIC, bgzf_block};
 pub(crate) use inflate::{Stop, WINDOW};
-pub(crate) use stream::{Boundary, GzipDecoder};
+pub(crate) use stream::{Boundary, GzipDecoder, Step};

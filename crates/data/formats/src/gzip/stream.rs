@@ -2,8 +2,8 @@ use neardata_core::ReadError;
 
 use super::header::{self, Header};
 use super::inflate::{Inflater, Stop};
-use crate::FormatError;
 use crate::input::Input;
+use crate::{Compression, FormatError};
 
 /// A place at which decoding can start again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,7 @@ impl<'a> GzipDecoder<'a> {
         let starved = available.is_empty();
         let progress = self.inflater.inflate(available, output, stop).map_err(|reason| FormatError::Corrupt {
             name: self.name.clone(),
+            compression: Compression::Gzip,
             offset,
             reason: reason.to_owned(),
         })?;
@@ -171,13 +172,9 @@ impl<'a> GzipDecoder<'a> {
             0x1f => Ok(true),
             0 => {
                 skip_zeros(&mut self.input)?;
-                if self.input.available()?.is_empty() {
-                    Ok(false)
-                } else {
-                    Err(FormatError::TrailingGarbage { name: self.name.clone(), offset: start })
-                }
+                if self.input.available()?.is_empty() { Ok(false) } else { Err(self.garbage(start)) }
             }
-            _ => Err(FormatError::TrailingGarbage { name: self.name.clone(), offset: start }),
+            _ => Err(self.garbage(start)),
         }
     }
 
@@ -199,12 +196,16 @@ impl<'a> GzipDecoder<'a> {
         Ok(())
     }
 
+    fn garbage(&self, offset: u64) -> FormatError {
+        FormatError::TrailingGarbage { name: self.name.clone(), what: "gzip member", offset }
+    }
+
     fn truncated(&self) -> FormatError {
         FormatError::Truncated { name: self.name.clone(), what: "gzip", offset: self.input.offset() }
     }
 
     fn corrupt(&self, offset: u64, reason: &str) -> FormatError {
-        FormatError::Corrupt { name: self.name.clone(), offset, reason: reason.to_owned() }
+        FormatError::Corrupt { name: self.name.clone(), compression: Compression::Gzip, offset, reason: reason.to_owned() }
     }
 }
 

@@ -10,11 +10,12 @@ use noodles_core::Position;
 use noodles_csi as csi;
 use noodles_csi::binning_index::index::reference_sequence::bin::Chunk;
 use noodles_csi::binning_index::index::reference_sequence::index::BinnedIndex;
-use noodles_csi::binning_index::{BinningIndex, Indexer};
+use noodles_csi::binning_index::{BinningIndex as _, Indexer};
 use serde::{Deserialize, Serialize};
 
 use super::extent::{self, Extent, Reference};
 use super::guard::{self, Layout};
+use super::share::Bins;
 use super::walk::{self, Header};
 use crate::{Format, FormatError, Progress};
 
@@ -28,7 +29,7 @@ const TELL_EVERY: u64 = 4 << 20;
 
 /// An index, and the names it knows its references by.
 pub(crate) struct RegionIndex {
-    pub(crate) index: Box<dyn BinningIndex>,
+    pub(crate) index: Box<dyn Bins>,
     /// For VCF, whose header need not name them all; empty for formats whose header does.
     pub(crate) names: Vec<String>,
 }
@@ -71,7 +72,7 @@ fn neighbours(uri: &ObjectUri, ending: &str, format: Format) -> Vec<ObjectUri> {
 
 fn parse(layout: Layout, bytes: &[u8]) -> io::Result<RegionIndex> {
     guard::check(layout, bytes).map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))?;
-    let index: Box<dyn BinningIndex> = match layout {
+    let index: Box<dyn Bins> = match layout {
         Layout::Bai => Box::new(bai::io::Reader::new(bytes).read_index()?),
         Layout::Tbi => Box::new(noodles_tabix::io::Reader::new(bytes).read_index()?),
         Layout::Csi => Box::new(csi::io::Reader::new(bytes).read_index()?),
@@ -81,9 +82,9 @@ fn parse(layout: Layout, bytes: &[u8]) -> io::Result<RegionIndex> {
 }
 
 /// The address of our own index of an object.
-pub(crate) fn own_address(root: &ObjectUri, object: &ObjectRef) -> ObjectUri {
+pub(crate) fn own_address(root: &ObjectUri, object: &ObjectRef, ending: &str) -> ObjectUri {
     let key = canonical::digest(&(&object.uri, &object.store));
-    root.join(&format!("v1/{}/{}.ndregion", &key[..2], &key[2..]))
+    root.join(&format!("v1/{}/{}.{ending}", &key[..2], &key[2..]))
 }
 
 /// The index that we make ourselves of one version of an object.
@@ -204,7 +205,7 @@ impl Gathered {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<(OwnHeader, Box<dyn BinningIndex>)> {
+fn decode(bytes: &[u8]) -> Option<(OwnHeader, Box<dyn Bins>)> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (header, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;

@@ -1,24 +1,52 @@
-//! Region queries: all records of a coordinate-sorted BGZF object (BAM, BCF, VCF) that overlap a genomic region, found through its
-//! BAI, tabix or CSI index (hts-specs SAMv1 §5, tabix, CSIv1), or one of our own where it has none.
+//! Regions: records of a coordinate-sorted BGZF object (BAM, BCF, VCF) that overlap a genomic region, or start in it, found through
+//! its BAI, tabix or CSI index (hts-specs SAMv1 §5, tabix, CSIv1); bases of FASTA, through its `.fai`; or through an index of our
+//! own where it has none.
 
 mod extent;
 mod guard;
 mod index;
 mod plan;
 mod read;
+mod sequence;
+mod share;
 mod walk;
 
-pub use plan::RegionSelection;
 pub(crate) use plan::{RegionPlanner, bam_references, contigs};
+pub use plan::{RegionRecords, RegionSelection};
 pub(crate) use read::RegionReader;
+pub use sequence::{SequencePart, SequenceSelection};
+pub(crate) use sequence::{SequencePlanner, SequenceReader};
 
-use neardata_core::RangedRead;
+use neardata_core::{ObjectRef, ObjectUri, RangedRead, Slice};
+use neardata_store::Stores;
 
 use crate::selection::PREAMBLE_LIMIT;
-use crate::{Format, FormatError};
+use crate::{Detected, Format, FormatError, Partition, Progress};
+
+/// The slices of each region of an object in turn: one, or several that share its records if there is a partition. `side_cars`:
+/// where an index of our own is kept.
+pub(crate) fn slices(
+    stores: &Stores,
+    side_cars: &ObjectUri,
+    source: ObjectRef,
+    detected: Detected,
+    regions: &[&str],
+    partition: Option<Partition>,
+    progress: &dyn Fn(Progress),
+) -> Result<Vec<Slice>, FormatError> {
+    let address = |ending| index::own_address(side_cars, &source, ending);
+    let slices: Result<Vec<Vec<Slice>>, FormatError> = if detected.format == Format::Fasta {
+        let planner = SequencePlanner::new(stores, &address("ndfasta"), source, detected, progress)?;
+        regions.iter().map(|region| planner.slices(region, partition)).collect()
+    } else {
+        let planner = RegionPlanner::new(stores, address("ndregion"), source, detected, progress)?;
+        regions.iter().map(|region| planner.slices(region, partition)).collect()
+    };
+    Ok(slices?.into_iter().flatten().collect())
+}
 
 /// A place on a reference, as a user writes it: `chr20`, `chr20:1,000,000-2,000,000`, `chr20:1000-`; positions from 1, both ends in.
-/// `chr20:1000` goes to the end in alignments and is one position in variants, as samtools and bcftools have it.
+/// `chr20:1000` goes to the end in alignments and sequences and is one position in variants, as samtools and bcftools have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Region<'n> {
     /// Number of the reference in the object.
@@ -47,8 +75,9 @@ impl<'n> Region<'n> {
         let (start, end) = match interval.split_once('-') {
             None => {
                 let position = number(interval).ok_or_else(syntax)?;
-                (position, if format == Format::Bam { u64::MAX } else { position })
+                (position, if matches!(format, Format::Bam | Format::Fasta) { u64::MAX } else { position })
             }
+            Some(("", end)) => (1, number(end).ok_or_else(syntax)?),
             Some((start, "")) => (number(start).ok_or_else(syntax)?, u64::MAX),
             Some((start, end)) => (number(start).ok_or_else(syntax)?, number(end).ok_or_else(syntax)?),
         };
@@ -87,6 +116,7 @@ mod tests {
         assert_eq!(parse("chr1:1,001-2,000").unwrap(), (0, 1000, 2000));
         assert_eq!(parse("chr1:7").unwrap(), (0, 6, u64::MAX));
         assert_eq!(parse("chr1:7-").unwrap(), (0, 6, u64::MAX));
+        assert_eq!(parse("chr1:-7").unwrap(), (0, 0, 7));
         assert_eq!(parse("HLA:A*01:01").unwrap(), (1, 0, u64::MAX));
         assert_eq!(parse("HLA:A*01:01:3-4").unwrap(), (1, 2, 4));
         assert_eq!(parse("chr1:5").unwrap(), (2, 0, u64::MAX));

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::Region;
 use super::index::{self, RegionIndex};
 use super::walk::{self, Header};
-use crate::gzip;
+use super::{RegionReader, extent, share};
+use crate::gzip::{self, BgzfDecoder, BgzfStep};
+use crate::input::Input;
 use crate::inspect::Reference;
 use crate::selection::{PREAMBLE_LIMIT, Preamble};
-use crate::{Compression, Detected, Format, FormatError, Progress};
+use crate::{Compression, Detected, Format, FormatError, Partition, Progress};
 
 /// More runs of blocks than this are merged where the least lies between them, so that a slice stays small.
 const RUNS: usize = 20;
@@ -20,16 +22,39 @@ const RUNS: usize = 20;
 const BLOCK_HEADER: u64 = 1024;
 /// No block is larger.
 const BLOCK_LIMIT: u64 = 1 << 16;
+/// Bytes looked at to learn how far records are compressed.
+const SAMPLE: u64 = 4 * BLOCK_LIMIT;
 
 /// The selection of a region slice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionSelection {
-    /// Which records: all that overlap it.
+    /// Where the records lie.
     pub region: RegionPart,
+    /// Which of them.
+    #[serde(default, skip_serializing_if = "RegionRecords::is_overlapping")]
+    pub records: RegionRecords,
     /// The object's header.
     pub preamble: Preamble,
     /// Runs of records, in order: virtual offsets of begin and end, and the byte of the object before which decoding is over.
     pub runs: Vec<[u64; 3]>,
+}
+
+/// Which records of a region are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegionRecords {
+    /// All that overlap it: what a query gives. A record may be in two neighbouring regions.
+    #[default]
+    Overlapping,
+    /// Those that start in it (POS): what a partition gives. A record is in one of neighbouring regions.
+    Starting,
+}
+
+impl RegionRecords {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    fn is_overlapping(&self) -> bool {
+        *self == Self::Overlapping
+    }
 }
 
 /// A region of one reference.
@@ -53,12 +78,14 @@ pub(crate) struct RegionPlanner {
     header: Header,
     index: RegionIndex,
     names: Vec<String>,
+    /// References of the header, in its order.
+    references: Vec<Reference>,
 }
 
 impl RegionPlanner {
     pub(crate) fn new(
         stores: &Stores,
-        side_cars: &ObjectUri,
+        address: ObjectUri,
         source: ObjectRef,
         detected: Detected,
         progress: &dyn Fn(Progress),
@@ -80,11 +107,10 @@ impl RegionPlanner {
             Format::Bcf => Some(contigs(&header.bytes)),
             _ => None,
         };
-        let numbered: Option<Vec<String>> = numbered.map(|found| found.into_iter().map(|reference| reference.name).collect());
         let index = match index::beside(stores, &source.uri, format)? {
             Some(index) => index,
             None => {
-                let own = index::OwnIndex { stores, address: index::own_address(side_cars, &source), source: &source };
+                let own = index::OwnIndex { stores, address, source: &source };
                 let references = numbered.as_ref().map(Vec::len);
                 match own.stored()? {
                     Some(index) => index,
@@ -92,14 +118,100 @@ impl RegionPlanner {
                 }
             }
         };
-        let names = numbered.unwrap_or_else(|| index.names.clone());
-        Ok(Self { object, source, format, header, index, names })
+        let names = match &numbered {
+            Some(references) => references.iter().map(|reference| reference.name.clone()).collect(),
+            None => index.names.clone(),
+        };
+        let references = numbered.unwrap_or_else(|| contigs(&header.bytes));
+        Ok(Self { object, source, format, header, index, names, references })
     }
 
-    /// One slice a region.
-    pub(crate) fn slice(&self, text: &str) -> Result<Slice, FormatError> {
+    /// The slices of a region: one of all records that overlap it, or with a partition several that share those that start in it.
+    pub(crate) fn slices(&self, text: &str, partition: Option<Partition>) -> Result<Vec<Slice>, FormatError> {
         let region = Region::parse(self.object.name(), self.format, text, &self.names)?;
-        let selection = RegionSelection {
+        let inner = match partition {
+            None => return Ok(vec![self.slice(&region, RegionRecords::Overlapping)?]),
+            Some(Partition::Count(0)) => return Err(FormatError::Partition("0 slices")),
+            Some(Partition::Bytes(0)) => return Err(FormatError::Partition("slices of 0 bytes")),
+            Some(Partition::Records(0)) => return Err(FormatError::Partition("slices of 0 records")),
+            Some(Partition::Count(count)) => self.equal_parts(&region, count),
+            Some(Partition::Bytes(bytes)) => self.equal_parts(&region, self.uncompressed(&region)?.div_ceil(bytes)),
+            Some(Partition::Records(records)) => self.parts_of_records(&region, records)?,
+            Some(Partition::Tiles(_)) => {
+                let offered = "`n`, `bytes`, `records`".into();
+                return Err(FormatError::NotOffered { format: "a region", option: "tiles", offered });
+            }
+        };
+        let places: Vec<u64> = [region.start].into_iter().chain(inner).chain([region.end]).collect();
+        let part = |pair: &[u64]| Region { start: pair[0], end: pair[1], ..region };
+        places.windows(2).map(|pair| self.slice(&part(pair), RegionRecords::Starting)).collect()
+    }
+
+    /// Inner cuts such that about equally many compressed bytes lie between them, as far as the index tells.
+    fn equal_parts(&self, region: &Region<'_>, count: u64) -> Vec<u64> {
+        let length =
+            self.references.iter().find(|reference| reference.name == region.name).and_then(|reference| reference.length);
+        let window = 1_u64.checked_shl(self.index.index.min_shift().into()).unwrap_or(u64::MAX);
+        share::cuts(&self.index.index.loads(region.id), [region.start, region.end], length, window, count)
+    }
+
+    /// About how many uncompressed bytes its records have.
+    fn uncompressed(&self, region: &Region<'_>) -> Result<u64, FormatError> {
+        let runs = self.runs(region)?;
+        let compressed: u64 = runs.iter().map(|[begin, _, stop]| stop.saturating_sub(begin >> 16)).sum();
+        let Some([begin, _, stop]) = runs.first() else { return Ok(0) };
+        let sample = ByteRange::new(begin >> 16, (*stop).min((begin >> 16) + SAMPLE));
+        let mut decoder = BgzfDecoder::new(self.object.name(), Input::new(self.object.as_ref(), sample));
+        let (mut block, mut packed, mut unpacked) = (vec![0; BLOCK_LIMIT as usize], 0, 0);
+        // The last block of the sample may be cut short.
+        while let Ok(BgzfStep::Block { produced, .. }) = decoder.step(&mut block) {
+            unpacked += produced as u64;
+            packed = decoder.offset() - sample.start;
+        }
+        Ok((u128::from(compressed) * u128::from(unpacked) / u128::from(packed.max(1))) as u64)
+    }
+
+    /// Inner cuts with at least so many records between them: records of one position stay together. Reads the region.
+    fn parts_of_records(&self, region: &Region<'_>, records: u64) -> Result<Vec<u64>, FormatError> {
+        let selection = self.selection(region, RegionRecords::Starting)?;
+        let mut reader = RegionReader::new(std::sync::Arc::clone(&self.object), self.format, selection)?;
+        let (mut cuts, mut held, mut last) = (Vec::new(), 0, 0);
+        loop {
+            // It hands out whole records.
+            let mut found = reader.fill()?;
+            let all = found.len();
+            if all == 0 {
+                return Ok(cuts);
+            }
+            while let Ok(Some(length)) = extent::length(self.format, found) {
+                let (record, rest) = found.split_at(length);
+                found = rest;
+                let wrong = |reason: &str| walk::malformed(self.object.as_ref(), self.format, held + 1, reason);
+                let start = extent::extent(self.format, record).map_err(wrong)?.start.max(0) as u64;
+                if held >= records && start > last {
+                    cuts.push(start);
+                    held = 0;
+                }
+                (held, last) = (held + 1, start);
+            }
+            reader.pass(all);
+        }
+    }
+
+    fn slice(&self, region: &Region<'_>, records: RegionRecords) -> Result<Slice, FormatError> {
+        let selection = self.selection(region, records)?;
+        Ok(Slice {
+            v: Slice::VERSION,
+            format: self.format.name().to_owned(),
+            objects: vec![self.source.clone()],
+            selection: serde_json::to_value(selection).map_err(neardata_core::SliceError::Malformed)?,
+            index: Vec::new(),
+        })
+    }
+
+    fn selection(&self, region: &Region<'_>, records: RegionRecords) -> Result<RegionSelection, FormatError> {
+        Ok(RegionSelection {
+            records,
             region: RegionPart {
                 id: u32::try_from(region.id).unwrap_or(u32::MAX),
                 name: region.name.to_owned(),
@@ -107,14 +219,7 @@ impl RegionPlanner {
                 end: region.end.min(i64::MAX as u64),
             },
             preamble: Preamble { bit: 0, length: self.header.bytes.len() as u64, stop: self.header.stop },
-            runs: self.runs(&region)?,
-        };
-        Ok(Slice {
-            v: Slice::VERSION,
-            format: self.format.name().to_owned(),
-            objects: vec![self.source.clone()],
-            selection: serde_json::to_value(selection).map_err(neardata_core::SliceError::Malformed)?,
-            index: Vec::new(),
+            runs: self.runs(region)?,
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use neardata_core::{ByteRange, RangedRead, SliceError};
 
 use super::extent::{self, Reference};
-use super::plan::{RegionPart, RegionSelection};
+use super::plan::{RegionPart, RegionRecords, RegionSelection};
 use super::walk;
 use crate::gzip::{BgzfDecoder, BgzfStep};
 use crate::input::Input;
@@ -16,11 +16,12 @@ use crate::{Format, FormatError};
 /// Room for one block.
 const BLOCK: usize = 64 * 1024;
 
-/// Reads the uncompressed bytes of the records of one object that overlap a region.
+/// Reads the uncompressed bytes of the records of one object that overlap a region, or start in it.
 pub(crate) struct RegionReader {
     object: Arc<dyn RangedRead>,
     format: Format,
     region: RegionPart,
+    records: RegionRecords,
     runs: VecDeque<[u64; 3]>,
     run: Option<Run>,
     block: Vec<u8>,
@@ -54,6 +55,7 @@ impl RegionReader {
             object,
             format,
             region: selection.region,
+            records: selection.records,
             runs: selection.runs.into(),
             run: None,
             block: vec![0; BLOCK],
@@ -74,7 +76,12 @@ impl RegionReader {
             }
             self.sift()?;
         }
-        Ok(&self.found[self.passed..])
+        Ok(self.held())
+    }
+
+    /// The bytes at hand, not yet passed.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.found[self.passed..]
     }
 
     pub(crate) fn pass(&mut self, amount: usize) {
@@ -131,7 +138,7 @@ impl RegionReader {
             self.seen = seen;
             let record = &self.held[at..at + length];
             at += length;
-            match verdict(self.format, record, &self.region).map_err(wrong)? {
+            match verdict(self.format, record, &self.region, self.records).map_err(wrong)? {
                 Verdict::Wanted => self.found.extend_from_slice(record),
                 Verdict::Unwanted => {}
                 Verdict::Behind => {
@@ -147,7 +154,7 @@ impl RegionReader {
     }
 }
 
-fn verdict(format: Format, record: &[u8], region: &RegionPart) -> Result<Verdict, &'static str> {
+fn verdict(format: Format, record: &[u8], region: &RegionPart, records: RegionRecords) -> Result<Verdict, &'static str> {
     let extent = extent::extent(format, record)?;
     let same = match extent.reference {
         Reference::Number(id) => u32::try_from(id).is_ok_and(|id| id == region.id),
@@ -156,6 +163,9 @@ fn verdict(format: Format, record: &[u8], region: &RegionPart) -> Result<Verdict
     let (start, end) = (i64::try_from(region.start).unwrap_or(i64::MAX), i64::try_from(region.end).unwrap_or(i64::MAX));
     Ok(match same {
         true if extent.start >= end => Verdict::Behind,
+        // A place before the first base, which POS 0 stands for, belongs to it.
+        true if records == RegionRecords::Starting && extent.start.max(0) >= start => Verdict::Wanted,
+        true if records == RegionRecords::Starting => Verdict::Unwanted,
         true if extent.end > start => Verdict::Wanted,
         _ => Verdict::Unwanted,
     })

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use neardata_core::{MemoryObject, ObjectRef, Pin, RangedRead};
 use neardata_core::{ObjectUri, Slice};
-use neardata_formats::conformance::{awkward_texts, bam, bgzf, encodings, fastq, gzip, vcf};
+use neardata_formats::conformance::{awkward_texts, bam, bgzf, encodings, fastq, gzip, vcf, zstd_frame};
 use neardata_formats::{
-    Built, Format, FormatError, IndexOptions, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect, read_index,
+    Built, Format, FormatError, IndexOptions, Part, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect,
+    read_index,
 };
 use neardata_store::{StoreOptions, Stores};
 use proptest::prelude::*;
@@ -52,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(300), ..ProptestConfig::default() })]
 
     #[test]
-    fn mutated_objects(which in 0_usize..20, text in 0_usize..24, changes in changes()) {
+    fn mutated_objects(which in 0_usize..25, text in 0_usize..25, changes in changes()) {
         let texts = awkward_texts();
         let (name, content) = &texts[text % texts.len()];
         let objects = encodings(name, &content[..content.len().min(50_000)]);
@@ -71,6 +72,7 @@ proptest! {
         mutate(&mut bytes, &changes);
         let _ = build("reads.fastq", &bytes);
         let _ = build("reads.fastq.gz", &gzip(&bytes, 1));
+        let _ = build("reads.fastq.zst", &zstd_frame(&bytes, true));
     }
 
     #[test]
@@ -92,13 +94,14 @@ proptest! {
     fn foreign_selections(
         numbers in proptest::collection::vec(prop_oneof![0_u64..50, 0_u64..60_000, 0_u64..800_000, any::<u64>()], 10),
         window in any::<Option<(u16, u16, u32)>>(),
-        way in 0_u8..3,
+        way in 0_u8..4,
     ) {
         let content = fastq(300, 3);
         let (stored, compression) = match way {
             0 => (content, "plain"),
             1 => (gzip(&content, 6), "gzip"),
-            _ => (bgzf(&content, true), "bgzf"),
+            2 => (bgzf(&content, true), "bgzf"),
+            _ => (content.chunks(5000).flat_map(|part| zstd_frame(part, true)).collect(), "zstd"),
         };
         let mut stretch = serde_json::json!({
             "compression": compression, "records": [numbers[0], numbers[1]], "bit": numbers[2], "out": numbers[3],
@@ -109,8 +112,8 @@ proptest! {
         }
         let stretch: Stretch = serde_json::from_value(stretch).unwrap();
         let object: Arc<dyn RangedRead> = Arc::new(MemoryObject::new("reads", stored));
-        let index = MemoryObject::new("side-car", vec![7; 3000]);
-        if let Ok(reader) = RecordReader::new(object, Some(&index), Format::Fastq, stretch) {
+        let side_car: Arc<dyn RangedRead> = Arc::new(MemoryObject::new("side-car", vec![7; 3000]));
+        if let Ok(reader) = RecordReader::new(Part { object, side_car: Some(side_car), format: Format::Fastq, stretch }) {
             let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
         }
     }
@@ -264,12 +267,31 @@ fn an_index_that_promises_too_much_is_refused() {
     }
 }
 
+/// Frames cut anywhere, and any byte of them changed.
+#[test]
+fn zstandard_cut_and_changed_at_every_byte() {
+    let content = fastq(40, 6);
+    let whole: Vec<u8> = content.chunks(3000).flat_map(|part| zstd_frame(part, part.len() == 3000)).collect();
+    assert!(build("reads.fastq.zst", &whole).is_ok());
+    for place in 0..whole.len() {
+        let _ = build("reads.fastq.zst", &whole[..place]);
+        let mut changed = whole.clone();
+        changed[place] ^= 1 << (place % 8);
+        let _ = build("reads.fastq.zst", &changed);
+    }
+}
+
 /// Slices that almost make sense reach deeper than random numbers do.
 #[test]
 fn slightly_wrong_selections() {
     let content = fastq(900, 5);
-    for (stored, name) in [(content.clone(), "x.fastq"), (gzip(&content, 6), "x.fastq.gz"), (bgzf(&content, true), "y.fastq.gz")]
-    {
+    let frames = content.chunks(9000).flat_map(|part| zstd_frame(part, true)).collect();
+    for (stored, name) in [
+        (content.clone(), "x.fastq"),
+        (gzip(&content, 6), "x.fastq.gz"),
+        (bgzf(&content, true), "y.fastq.gz"),
+        (frames, "x.fastq.zst"),
+    ] {
         let index = build(name, &stored).unwrap().index;
         let size = stored.len() as u64;
         let object: Arc<dyn RangedRead> = Arc::new(MemoryObject::new(name, stored));
@@ -287,7 +309,8 @@ fn slightly_wrong_selections() {
                     "from": [point.record, point.record_out], "to": [to, to_out],
                 }))
                 .unwrap();
-                if let Ok(reader) = RecordReader::new(Arc::clone(&object), None, Format::Fastq, stretch) {
+                let part = Part { object: Arc::clone(&object), side_car: None, format: Format::Fastq, stretch };
+                if let Ok(reader) = RecordReader::new(part) {
                     let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
                 }
             }

@@ -71,7 +71,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(12), ..ProptestConfig::default() })]
 
     #[test]
-    fn any_object_obeys_the_law(records in 0_u64..900, seed: u64, which in 0_usize..5, way in 0_usize..20, cut in 0_usize..40) {
+    fn any_object_obeys_the_law(records in 0_u64..900, seed: u64, which in 0_usize..5, way in 0_usize..25, cut in 0_usize..40) {
         let (name, mut content) = match which {
             0 => ("p.fastq", fastq(records, seed)),
             1 => ("p.fa", fasta(records / 8, seed)),

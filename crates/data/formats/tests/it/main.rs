@@ -7,4 +7,5 @@ mod fuzz;
 mod large;
 mod law;
 mod npy;
+mod regions;
 mod sidecars;
