@@ -103,9 +103,8 @@ impl Slice {
     }
 
     #[pyo3(signature = (object = 0))]
-    fn read<'py>(&self, py: Python<'py>, object: usize) -> Result<Bound<'py, PyBytes>, Failure> {
-        let bytes = slicing::read_all(py, &self.slice, object)?;
-        Ok(PyBytes::new(py, &bytes))
+    fn read<'py>(&self, py: Python<'py>, object: usize) -> PyResult<Bound<'py, PyBytes>> {
+        slicing::read_all(py, &self.slice, object)
     }
 
     #[pyo3(signature = (object = 0))]

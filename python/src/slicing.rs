@@ -3,13 +3,17 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use neardata_core::{ObjectUri, Slice as CoreSlice};
-use neardata_formats::{Batches, Bounds, Cut, Partition, SideCars, Slicer};
+use neardata_formats::{Batches, Bounds, Cut, FormatError, Partition, SideCars, SliceReader, Slicer};
 use neardata_store::Stores;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::errors::{Failure, value_error};
 use crate::settings;
 use crate::slice::Slice;
+
+/// Slices up to this size are read straight into the bytes that Python gets.
+const AT_ONCE: u64 = 1 << 30;
 
 /// The stores of this process, made when first needed.
 static STORES: Mutex<Option<Made>> = Mutex::new(None);
@@ -66,19 +70,45 @@ pub(crate) fn open(py: Python<'_>, slice: &CoreSlice, object: usize) -> Result<B
 }
 
 /// The exact uncompressed bytes of one object of a slice.
-pub(crate) fn read_all(py: Python<'_>, slice: &CoreSlice, object: usize) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read_all<'py>(py: Python<'py>, slice: &CoreSlice, object: usize) -> PyResult<Bound<'py, PyBytes>> {
     let slicer = reading()?;
-    py.detach(|| {
-        let mut reader = slicer.read(slice, object)?;
-        let mut bytes = Vec::new();
-        loop {
-            let chunk = reader.chunk()?;
-            if chunk.is_empty() {
-                return Ok(bytes);
+    let mut reader = py.detach(|| slicer.read(slice, object)).map_err(Failure::from)?;
+    // A size from a slice that someone made up must not cost memory before there are bytes.
+    match reader.size().filter(|size| *size <= AT_ONCE) {
+        Some(size) => PyBytes::new_with(py, size as usize, |buffer| {
+            let filled = py.detach(|| fill(&mut reader, buffer).map_err(Failure::from));
+            match filled? {
+                true => Ok(()),
+                false => Err(value_error("this slice does not hold as many bytes as it says; cut the object again")),
             }
-            bytes.extend_from_slice(chunk);
+        }),
+        None => Ok(PyBytes::new(py, &py.detach(|| gather(&mut reader))?)),
+    }
+}
+
+/// Fills the buffer; false if the reader gives less or more.
+fn fill(reader: &mut SliceReader, buffer: &mut [u8]) -> Result<bool, FormatError> {
+    let mut at = 0;
+    loop {
+        let chunk = reader.chunk()?;
+        if chunk.is_empty() {
+            return Ok(at == buffer.len());
         }
-    })
+        let Some(room) = buffer.get_mut(at..at + chunk.len()) else { return Ok(false) };
+        room.copy_from_slice(chunk);
+        at += chunk.len();
+    }
+}
+
+fn gather(reader: &mut SliceReader) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = reader.chunk()?;
+        if chunk.is_empty() {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(chunk);
+    }
 }
 
 /// A slice as Arrow record batches.

@@ -16,6 +16,7 @@ mod gzip;
 mod index;
 mod input;
 mod inspect;
+mod lazy;
 mod partition;
 mod read;
 mod records;

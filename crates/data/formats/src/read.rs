@@ -155,6 +155,12 @@ impl RecordReader {
         Ok(self.held())
     }
 
+    /// How many bytes the records have, where the index knows both ends.
+    pub(crate) fn size(&self) -> Option<u64> {
+        let Stretch { records, from, to, .. } = &self.stretch;
+        (from[0] == records[0] && to[0] == records[1]).then(|| to[1] - from[1])
+    }
+
     /// The bytes at hand, not yet consumed.
     pub(crate) fn held(&self) -> &[u8] {
         &self.block.bytes()[self.ready.clone()]

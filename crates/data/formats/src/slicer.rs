@@ -9,13 +9,14 @@ use crate::build::{Progress, build_index};
 use crate::detect::{detect_from, start_of};
 use crate::index::{Index, IndexOptions};
 use crate::inspect::{Counts, Inspection, inspect};
+use crate::lazy::{self, PlainSelection};
 use crate::partition::{Partition, cuts};
 use crate::read::{Part, RecordReader};
 use crate::region;
 use crate::selection::{Selection, Stretch};
 use crate::table::{self, Batches, Cut, Look, Prepared, TableFormat};
 use crate::whole::SliceReader;
-use crate::{Compression, Format, FormatError, detect, sidecar};
+use crate::{Compression, Detected, Format, FormatError, detect, sidecar};
 
 /// Where side-cars lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +63,17 @@ pub struct IndexSummary {
     pub built: bool,
 }
 
+/// A pass over less takes no time, and its slices know how many records they hold.
+const LAZY_ABOVE: u64 = 32 << 20;
+
 /// Indexes, cuts and reads objects of a store.
 #[derive(Clone)]
 pub struct Slicer {
     pub(crate) stores: Stores,
     pub(crate) side_cars: SideCars,
     options: IndexOptions,
+    /// Plain objects of this size are cut without an index where that can be done.
+    lazy_above: u64,
     pub(crate) tables: Vec<Arc<dyn TableFormat>>,
 }
 
@@ -98,7 +104,7 @@ impl Indexed {
 impl Slicer {
     /// A slicer over these stores, keeping its side-cars there.
     pub fn new(stores: Stores, side_cars: SideCars) -> Self {
-        Self { stores, side_cars, options: IndexOptions::default(), tables: table::builtin() }
+        Self { stores, side_cars, options: IndexOptions::default(), lazy_above: LAZY_ABOVE, tables: table::builtin() }
     }
 
     /// The same with a further format; it is asked before those of this crate.
@@ -110,6 +116,12 @@ impl Slicer {
     /// The same with other index parameters; a side-car made with different ones is rebuilt.
     pub fn with_options(mut self, options: IndexOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// The same with another size from which on plain objects of lines and sequences are cut without an index.
+    pub fn with_lazy_above(mut self, bytes: u64) -> Self {
+        self.lazy_above = bytes;
         self
     }
 
@@ -125,8 +137,35 @@ impl Slicer {
             return self.region_parts(uri, &regions, cut.partition, progress);
         }
         cut.only(detected.format.title(), &["n", "bytes", "records"])?;
-        self.index(uri, progress)?;
-        self.slices(uri, cut.partition.unwrap_or(Partition::Count(1)))
+        let partition = cut.partition.unwrap_or(Partition::Count(1));
+        match self.cut_lazily(uri, detected, partition)? {
+            Some(slices) => Ok(slices),
+            None => self::cut(&[self.indexed(uri, progress)?], partition, 1),
+        }
+    }
+
+    /// Cuts a large plain object without an index, where its format allows it and it has none.
+    fn cut_lazily(&self, uri: &ObjectUri, detected: Detected, partition: Partition) -> Result<Option<Vec<Slice>>, FormatError> {
+        let source = self.stores.head(uri)?;
+        let Detected { format, compression } = detected;
+        if compression != Compression::Plain || !lazy::serves(format) || source.size < self.lazy_above {
+            return Ok(None);
+        }
+        let stored = self.stored(&self.side_cars.address(&source)).ok().flatten();
+        if stored.is_some_and(|(index, _)| index.source == source && index.options == self.options) {
+            return Ok(None);
+        }
+        let Some(selections) = lazy::cuts(self.stores.open(&source)?.as_ref(), format, partition)? else { return Ok(None) };
+        let slice = |selection| {
+            Ok(Slice {
+                v: Slice::VERSION,
+                format: format.name().to_owned(),
+                objects: vec![source.clone()],
+                selection: serde_json::to_value(selection).map_err(neardata_core::SliceError::Malformed)?,
+                index: Vec::new(),
+            })
+        };
+        selections.into_iter().map(slice).collect::<Result<_, FormatError>>().map(Some)
     }
 
     /// Makes sure that a fresh index exists, of whatever kind the object's format has.
@@ -260,11 +299,15 @@ impl Slicer {
 
     fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {
         let (format, source) = (format_of(slice)?, object_of(slice, object)?);
-        let Selection { mut stretches } = slice.selection_as()?;
-        if object >= stretches.len() {
-            return Err(FormatError::NoSuchObject { asked: object, held: stretches.len() });
-        }
-        let stretch = stretches.swap_remove(object);
+        let stretch: Stretch = if slice.selection.get("bytes").is_some() {
+            slice.selection_as::<PlainSelection>()?.into()
+        } else {
+            let Selection { mut stretches } = slice.selection_as()?;
+            if object >= stretches.len() {
+                return Err(FormatError::NoSuchObject { asked: object, held: stretches.len() });
+            }
+            stretches.swap_remove(object)
+        };
         let side_car = match (stretch.window, slice.index.get(object)) {
             (Some(_), Some(index)) => Some(self.open_side_car(source, index)?),
             _ => None,

@@ -141,6 +141,16 @@ impl SliceReader {
         self
     }
 
+    /// How many bytes it gives, where that is known before they are read.
+    pub fn size(&self) -> Option<u64> {
+        let records = match &self.records {
+            Records::Stretch(reader) if self.bgzf.is_none() => reader.size()?,
+            _ => return None,
+        };
+        let header = self.unread.as_ref().map_or(self.header.len() as u64, |part| part.stretch.to[1]);
+        Some(records + header)
+    }
+
     /// The next bytes, without a copy; empty at the end. Each call moves past what the one before gave.
     pub fn chunk(&mut self) -> Result<&[u8], FormatError> {
         self.give_back();

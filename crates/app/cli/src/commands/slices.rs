@@ -142,16 +142,19 @@ pub(crate) fn index(args: &IndexArgs, as_json: bool) -> Result<(), CliError> {
                 "v": 1, "object": summary.object, "side_car": summary.side_car, "format": summary.format, "compression": summary.compression,
                 "records": summary.records, "uncompressed": summary.uncompressed, "checkpoints": summary.checkpoints, "built": summary.built,
             }))?,
-            (Prepared::Rows(summary), false) => output::line(format!(
-                "{uri}: {}; {} ({}), {} records, {} stored, {} uncompressed; {}",
-                state(summary.built),
-                summary.format,
-                summary.compression,
-                summary.records,
-                format_bytes(summary.object.size),
-                format_bytes(summary.uncompressed),
-                share(&summary.side_car, summary.object.size),
-            ))?,
+            (Prepared::Rows(summary), false) => {
+                output::line(format!(
+                    "{uri}: {}; {} ({}), {} records, {} stored, {} uncompressed; {}",
+                    state(summary.built),
+                    summary.format,
+                    summary.compression,
+                    summary.records,
+                    format_bytes(summary.object.size),
+                    format_bytes(summary.uncompressed),
+                    share(&summary.side_car, summary.object.size),
+                ))?;
+                summary.note.iter().try_for_each(|note| output::line(format!("  {note}")))?;
+            }
             (Prepared::Table(summary), true) => output::json(&serde_json::json!({
                 "v": 1, "object": summary.objects[0], "side_car": summary.side_car, "format": summary.format,
                 "records": summary.description.records, "table": summary.description, "built": summary.built,

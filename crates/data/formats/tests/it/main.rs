@@ -6,6 +6,7 @@ mod errors;
 mod fuzz;
 mod large;
 mod law;
+mod lazy;
 mod npy;
 mod regions;
 mod sidecars;
