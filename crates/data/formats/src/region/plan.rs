@@ -17,7 +17,7 @@ use crate::selection::{PREAMBLE_LIMIT, Preamble};
 use crate::{Compression, Detected, Format, FormatError, Partition, Progress};
 
 /// More runs of blocks than this are merged where the least lies between them, so that a slice stays small.
-const RUNS: usize = 20;
+const RUNS: usize = 14;
 /// Bytes looked at to learn a block's size.
 const BLOCK_HEADER: u64 = 1024;
 /// No block is larger.
