@@ -8,3 +8,4 @@ mod large;
 mod law;
 mod npy;
 mod sidecars;
+mod tiff;

@@ -270,7 +270,8 @@ fn pack(block: &Block, bits: u64, size: usize) -> Bytes {
         let (mut held, mut count) = (0_u64, 0);
         for pixel in row * width..(row + 1) * width {
             for samples in &block.bands {
-                let sample = samples[pixel * size..(pixel + 1) * size].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+                let sample =
+                    samples[pixel * size..(pixel + 1) * size].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
                 held = held << bits | sample;
                 count += bits;
                 while count >= 8 {

@@ -166,9 +166,9 @@ impl Geo {
         let (transform, width, height) = (self.of_level([1.0, 1.0]), width as f64, height as f64);
         let corners = [[0.0, 0.0], [width, 0.0], [0.0, height], [width, height]].map(|[col, row]| transform.apply(col, row));
         let extent = |name: &str, axis: usize| {
-            let (min, max) = corners.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), corner| {
-                (min.min(corner[axis]), max.max(corner[axis]))
-            });
+            let (min, max) = corners
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), corner| (min.min(corner[axis]), max.max(corner[axis])));
             Extent { name: name.to_owned(), min, max }
         };
         vec![extent("x", 0), extent("y", 1)]

@@ -78,9 +78,8 @@ pub(super) fn parts_by_size(across: u64, down: u64, limit: u64, aspect: f64) -> 
 }
 
 fn best(shapes: impl Iterator<Item = [u64; 2]>, across: u64, down: u64, aspect: f64) -> Option<[u64; 2]> {
-    let area = |[cols, rows]: [u64; 2], divide: fn(u64, u64) -> u64| {
-        u128::from(divide(across, cols)) * u128::from(divide(down, rows))
-    };
+    let area =
+        |[cols, rows]: [u64; 2], divide: fn(u64, u64) -> u64| u128::from(divide(across, cols)) * u128::from(divide(down, rows));
     let oblong = |[cols, rows]: [u64; 2]| {
         let ratio = aspect * (across as f64 / cols as f64) / (down as f64 / rows as f64);
         ratio.ln().abs()
