@@ -9,6 +9,7 @@ mod cut;
 mod description;
 mod driver;
 mod sidecar;
+mod tiff;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -24,10 +25,11 @@ pub use cut::{Bounds, Cut};
 pub use description::{Column, Description, Extent};
 pub(crate) use driver::Look;
 pub use driver::{Prepared, TableSummary};
+pub use tiff::Tiff;
 
 /// Every table format of this crate, in the order they are tried.
 pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
-    Vec::new()
+    vec![Arc::new(Tiff)]
 }
 
 /// Consecutive pieces of a file.

@@ -10,3 +10,4 @@ mod lazy;
 mod npy;
 mod regions;
 mod sidecars;
+mod tiff;
