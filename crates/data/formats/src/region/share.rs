@@ -22,6 +22,8 @@ pub(crate) struct Load {
 
 /// Bytes of a block are worth so much less than bytes of the object.
 const PACKED: f64 = 0.25;
+/// No record has fewer compressed bytes, so more parts make no sense.
+const LEAST: u64 = 8;
 /// A part of at least so many windows is large.
 const WINDOWS: u64 = 8;
 
@@ -72,7 +74,7 @@ pub(super) fn cuts(loads: &[Load], [start, end]: [u64; 2], last: Option<u64>, wi
     }
     steps.sort_unstable_by_key(|step| step.0);
     let whole = areas(&steps).map(|(_, bytes, _)| bytes).sum::<f64>();
-    let count = count.min(end - start);
+    let count = count.min(end - start).min(whole as u64 / LEAST + 1);
     let snap = if (end - start) / count.max(1) >= WINDOWS.saturating_mul(window) { window.max(1) } else { 1 };
     let (mut cuts, mut passed) = (Vec::new(), 0.0);
     for (from, bytes, to) in areas(&steps) {
@@ -124,7 +126,8 @@ mod tests {
         assert_eq!(cuts(&loads, [0, u64::MAX], Some(350), 1, 2).len(), 1);
         assert_eq!(cuts(&loads, [0, u64::MAX], None, 8, 4), [136, 200, 352]);
         assert_eq!(cuts(&loads, [100, 200], None, 16, 3), [133, 166]);
-        assert_eq!(cuts(&loads, [10, 13], None, 1, u64::MAX), [11, 12]);
+        assert_eq!(cuts(&[load(0, 100, 1e6)], [10, 13], None, 1, u64::MAX), [11, 12]);
+        assert_eq!(cuts(&loads, [0, 1 << 40], None, 1, u64::MAX).len(), 100, "no part is smaller than a record");
         assert_eq!(cuts(&loads, [0, 400], None, 1, 1), [0_u64; 0]);
         assert_eq!(cuts(&[], [0, 100], None, 1, 4), [0_u64; 0]);
     }

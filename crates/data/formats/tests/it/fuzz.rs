@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use neardata_core::{MemoryObject, ObjectRef, Pin, RangedRead};
 use neardata_core::{ObjectUri, Slice};
-use neardata_formats::conformance::{awkward_texts, bam, bgzf, encodings, fastq, gzip, vcf, zstd_frame};
+use neardata_formats::conformance::{awkward_texts, bam, bgzf, encodings, fasta, fastq, gzip, vcf, zstd_frame};
 use neardata_formats::{
     Built, Format, FormatError, IndexOptions, Part, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect,
     read_index,
@@ -64,6 +64,20 @@ proptest! {
             let again = read_index(&MemoryObject::new("side-car", side_car)).unwrap();
             prop_assert_eq!(again, built.index);
         }
+    }
+
+    /// Sequences whose lines are uneven, whose names are strange, or whose blocks are damaged.
+    #[test]
+    fn mutated_sequences(changes in changes(), packed: bool, behind: bool) {
+        let mut content = fasta(6, 4);
+        if !behind {
+            mutate(&mut content, &changes);
+        }
+        let mut stored = if packed { bgzf(&content, true) } else { content };
+        if behind {
+            mutate(&mut stored, &changes);
+        }
+        let _ = Corner::new(if packed { "x.fa.gz" } else { "x.fa" }, stored).exercise(&["chr0", "chr3:7-900"]);
     }
 
     #[test]
@@ -147,6 +161,11 @@ impl Corner {
     /// Asks for regions and parts, and reads what there is.
     fn exercise(&self, regions: &[&str]) -> Result<u64, FormatError> {
         let mut bytes = self.read(&self.slicer.region_slices(&self.uri, regions, &|_| {})?)?;
+        for partition in [Partition::Count(5), Partition::Bytes(700), Partition::Records(9)] {
+            if let Ok(slices) = self.slicer.region_parts(&self.uri, regions, Some(partition), &|_| {}) {
+                let _ = self.read(&slices);
+            }
+        }
         bytes += self.read(&self.slicer.slices(&self.uri, Partition::Count(3))?)?;
         Ok(bytes)
     }

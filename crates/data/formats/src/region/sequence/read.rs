@@ -11,6 +11,8 @@ use crate::{Format, FormatError};
 
 /// Bases of a line, as samtools wraps them.
 const LINE: usize = 60;
+/// Bytes of the object rewrapped at a time.
+const PIECE: usize = 256 * 1024;
 
 /// Reads a run of bases, wrapped anew behind the region's name.
 pub(crate) struct SequenceReader {
@@ -52,7 +54,8 @@ impl SequenceReader {
             self.text.clear();
             self.passed = 0;
             let chunk = self.bytes.fill()?;
-            let length = chunk.len();
+            // A piece may be the whole of a mapped file.
+            let length = chunk.len().min(PIECE);
             if length == 0 {
                 if self.left > 0 {
                     return Err(self.misled());
@@ -64,7 +67,9 @@ impl SequenceReader {
                 break;
             }
             let mut lines = Lines { line: self.line, column: self.column, text: &mut self.text, written: self.written };
-            let Some(bases) = lines.rewrap(chunk).filter(|bases| *bases <= self.left) else { return Err(self.misled()) };
+            let Some(bases) = lines.rewrap(&chunk[..length]).filter(|bases| *bases <= self.left) else {
+                return Err(self.misled());
+            };
             (self.column, self.written) = (lines.column, lines.written);
             self.left -= bases;
             self.bytes.consume(length);
