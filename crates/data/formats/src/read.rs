@@ -142,6 +142,8 @@ impl RecordReader {
             if self.pending.is_empty() {
                 let known_end = self.stretch.to[0] == self.stretch.records[1];
                 let left = if known_end { self.stretch.to[1].saturating_sub(self.out) } else { u64::MAX };
+                // Nothing is held any more, and what is decoded next may be shorter than where it lay.
+                self.ready = 0..0;
                 // At the known end nothing is decoded: right when handing out, and a lie of the slice before that.
                 self.pending = if left == 0 { 0..0 } else { self.decode(left)? };
                 if self.pending.is_empty() {
