@@ -2,11 +2,8 @@
 
 use std::io::Read;
 
+use jpeg_decoder::{ColorTransform, PixelFormat};
 use weezl::{BitOrder, LzwStatus, decode::Decoder};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::image::{Image, Kind, Sample};
 use super::tags::{self, compression};
@@ -161,21 +158,32 @@ impl Codec {
     fn jpeg(&self, bytes: &[u8], rows: usize) -> Result<Vec<u8>, Failure> {
         let damaged = |error: &dyn std::fmt::Display| Failure::Damaged(format!("JPEG: {error}"));
         let whole = join_tables(&self.jpeg_tables, bytes);
-        let options = DecoderOptions::default().set_max_width(self.width).set_max_height(rows.max(u16::MAX.into()));
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&whole), options);
-        decoder.decode_headers().map_err(|error| damaged(&error))?;
-        let (Some((width, height)), Some(stored)) = (decoder.dimensions(), decoder.input_colorspace()) else {
-            return Err(damaged(&"it has no header"));
+        let mut decoder = jpeg_decoder::Decoder::new(whole.as_slice());
+        // The tags say what the components are, as libtiff has it; markers inside the JPEG do not count.
+        decoder.set_color_transform(match self.samples {
+            3 if self.ycbcr => ColorTransform::YCbCr,
+            3 => ColorTransform::RGB,
+            4 => ColorTransform::CMYK,
+            _ => ColorTransform::None,
+        });
+        decoder.read_info().map_err(|error| damaged(&error))?;
+        let info = decoder.info().ok_or_else(|| damaged(&"it has no header"))?;
+        let (width, height) = (usize::from(info.width), usize::from(info.height));
+        let components = match info.pixel_format {
+            PixelFormat::L8 => 1,
+            PixelFormat::RGB24 => 3,
+            PixelFormat::CMYK32 => 4,
+            PixelFormat::L16 => return Err(Failure::Unsupported("JPEG of more than 8 bits".into())),
         };
-        let components = decoder.info().map_or(0, |info| usize::from(info.components));
         if width != self.width || height < rows || height > rows.next_multiple_of(16) || components != self.samples {
             let is = format!("a tile or strip is of {width} x {height} pixels and {components} components");
             return Err(damaged(&format!("{is}, not of {} x {rows} and {}", self.width, self.samples)));
         }
-        let wanted = if self.ycbcr && components == 3 { ColorSpace::RGB } else { stored };
-        let options = decoder.options().jpeg_set_out_colorspace(wanted);
-        decoder.set_options(options);
-        let pixels = decoder.decode().map_err(|error| damaged(&error))?;
+        let mut pixels = decoder.decode().map_err(|error| damaged(&error))?;
+        if components == 4 {
+            // The decoder takes all files of four components for those of Adobe, which hold the inverse.
+            pixels.iter_mut().for_each(|sample| *sample = !*sample);
+        }
         Ok(pixels)
     }
 }

@@ -239,6 +239,19 @@ fn whole_tiles_are_copied_as_they_are() {
     assert_eq!(checksum(copy.as_ref(), &json!({"level": 0, "window": [0, 0, 255, 104]})), checksum(table.as_ref(), &whole));
 }
 
+/// Decoders of JPEG differ in the last bits: libjpeg-turbo, which rasterio may be built with, and the one here by 3 at most.
+#[test]
+fn jpeg_is_decoded_to_the_colours_meant() {
+    let table = open(real("cog_rgb.tif")).unwrap();
+    for (band, mean) in [("band_1", 99.61), ("band_2", 108.69), ("band_3", 110.79)] {
+        let batches = batches_of(table.as_ref(), &json!({"level": 0, "window": [0, 0, 383, 232], "columns": [band]})).unwrap();
+        let samples =
+            batches.iter().flat_map(|batch| batch.column(0).as_primitive::<arrow_array::types::UInt8Type>().values().to_vec());
+        let found = samples.map(f64::from).sum::<f64>() / f64::from(383 * 232);
+        assert!((found - mean).abs() < 0.2, "{band}: {found}");
+    }
+}
+
 /// The bar: 1.05 of the tiles touched, and 64 KiB for the directories.
 #[test]
 fn only_the_tiles_touched_are_fetched() {
