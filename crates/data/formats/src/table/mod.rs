@@ -8,6 +8,7 @@ mod batches;
 mod cut;
 mod description;
 mod driver;
+pub mod las;
 mod sidecar;
 
 use std::io::Write;
@@ -27,7 +28,7 @@ pub use driver::{Prepared, TableSummary};
 
 /// Every table format of this crate, in the order they are tried.
 pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
-    Vec::new()
+    vec![Arc::new(las::PointCloud::Copc), Arc::new(las::PointCloud::Laz), Arc::new(las::PointCloud::Las)]
 }
 
 /// Consecutive pieces of a file.
