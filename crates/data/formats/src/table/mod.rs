@@ -8,6 +8,7 @@ mod batches;
 mod cut;
 mod description;
 mod driver;
+pub mod las;
 mod sidecar;
 mod tiff;
 
@@ -29,7 +30,12 @@ pub use tiff::Tiff;
 
 /// Every table format of this crate, in the order they are tried.
 pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
-    vec![Arc::new(Tiff)]
+    vec![
+        Arc::new(las::PointCloud::Copc),
+        Arc::new(las::PointCloud::Laz),
+        Arc::new(las::PointCloud::Las),
+        Arc::new(Tiff),
+    ]
 }
 
 /// Consecutive pieces of a file.
