@@ -5,9 +5,12 @@
 //! [`Slicer::with_format`](crate::Slicer::with_format) and are checked by [`crate::conformance::tables`].
 
 mod batches;
+mod contain;
 mod cut;
 mod description;
 mod driver;
+mod parquet;
+mod rows;
 mod sidecar;
 
 use std::io::Write;
@@ -27,7 +30,7 @@ pub use driver::{Prepared, TableSummary};
 
 /// Every table format of this crate, in the order they are tried.
 pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
-    Vec::new()
+    vec![Arc::new(parquet::Parquet)]
 }
 
 /// Consecutive pieces of a file.
