@@ -202,7 +202,6 @@ fn moved(chunk: &ColumnChunkMetaData, by: i64) -> Result<ColumnChunkMetaData, Pa
     chunk
         .clone()
         .into_builder()
-        .set_file_offset(0)
         .set_data_page_offset(chunk.data_page_offset() + by)
         .set_dictionary_page_offset(chunk.dictionary_page_offset().map(|offset| offset + by))
         .set_index_page_offset(None)
