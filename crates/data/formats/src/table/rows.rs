@@ -134,7 +134,9 @@ pub(crate) fn cut_rows(groups: &[Group], partition: Option<Partition>, object: &
         return Err(FormatError::Query(format!("{object}: {reason}")));
     }
     Ok(match partition {
-        Some(Partition::Records(step)) => (0..count).map(|slice| [slice * step, ((slice + 1).saturating_mul(step)).min(rows)]).collect(),
+        Some(Partition::Records(step)) => {
+            (0..count).map(|slice| [slice * step, ((slice + 1).saturating_mul(step)).min(rows)]).collect()
+        }
         _ if count as usize <= groups.len() => between_groups(&groups, count as usize, weight),
         _ => within_groups(&groups, count as usize),
     })

@@ -7,5 +7,6 @@ mod fuzz;
 mod large;
 mod law;
 mod npy;
+mod parquet;
 mod regions;
 mod sidecars;

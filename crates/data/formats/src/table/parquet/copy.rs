@@ -36,7 +36,8 @@ pub(super) fn pieces(
     let groups = footer.groups(rows).into();
     let steps = VecDeque::from([Step::Bytes(Bytes::from_static(MAGIC))]);
     let (chunks, done) = (Vec::new(), Vec::new());
-    let mut copy = Copy { object, footer, projection, schema, key_values, groups, steps, written: 0, chunks, done, finished: false };
+    let mut copy =
+        Copy { object, footer, projection, schema, key_values, groups, steps, written: 0, chunks, done, finished: false };
     let mut failed = false;
     Ok(Box::new(std::iter::from_fn(move || {
         let next = if failed { None } else { copy.next() };
@@ -68,9 +69,17 @@ enum Step {
     /// Bytes of the object.
     Range(ByteRange),
     /// A column of a row group, of which some rows are wanted.
-    Encode { pages: Arc<GroupPages>, number: usize, rows: [u64; 2], leaf: usize },
+    Encode {
+        pages: Arc<GroupPages>,
+        number: usize,
+        rows: [u64; 2],
+        leaf: usize,
+    },
     /// All columns of a row group were written.
-    Close { number: usize, rows: u64 },
+    Close {
+        number: usize,
+        rows: u64,
+    },
 }
 
 impl Copy {
@@ -124,7 +133,8 @@ impl Copy {
                 Some(run) if run.end == start => run.end += length,
                 _ => runs.push(ByteRange::new(start, start + length)),
             }
-            let moved = moved(chunk, at as i64 - start as i64).map_err(|error| damaged(self.object.name(), start, &error.to_string()))?;
+            let moved =
+                moved(chunk, at as i64 - start as i64).map_err(|error| damaged(self.object.name(), start, &error.to_string()))?;
             self.chunks.push(moved);
             at += length;
         }

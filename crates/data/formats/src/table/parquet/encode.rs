@@ -58,11 +58,7 @@ pub(super) fn encode(
     Ok((out.into_inner()?, closed.metadata))
 }
 
-fn transfer<T: DataType>(
-    mut from: ColumnReaderImpl<T>,
-    to: &mut ColumnWriterImpl<'_, T>,
-    [first, end]: [u64; 2],
-) -> Result<()> {
+fn transfer<T: DataType>(mut from: ColumnReaderImpl<T>, to: &mut ColumnWriterImpl<'_, T>, [first, end]: [u64; 2]) -> Result<()> {
     let short = || ParquetError::General("a column chunk ends before its last row".to_owned());
     if first > 0 && from.skip_records(first as usize)? as u64 != first {
         return Err(short());

@@ -129,7 +129,8 @@ fn check(metadata: &ParquetMetaData, name: &str, start: u64) -> Result<(Vec<u64>
     let (mut rows, mut bytes) = (0_u64, 0_u64);
     for (number, group) in metadata.row_groups().iter().enumerate() {
         first_rows.push(rows);
-        let own = u64::try_from(group.num_rows()).map_err(|_| wrong(format!("{} rows in row group {number}", group.num_rows())))?;
+        let own =
+            u64::try_from(group.num_rows()).map_err(|_| wrong(format!("{} rows in row group {number}", group.num_rows())))?;
         rows = rows.checked_add(own).filter(|rows| i64::try_from(*rows).is_ok()).ok_or_else(|| wrong("too many rows".into()))?;
         if group.num_columns() != schema.num_columns() {
             return Err(wrong(format!("{} columns in row group {number}", group.num_columns())));

@@ -99,11 +99,16 @@ impl Table for File {
         let columns = Columns::choose(&cut.columns, &self.footer.roots(), name)?;
         let chosen = columns.as_ref().map(|columns| columns.numbers(name, self.footer.roots().len())).transpose()?;
         let projection = Projection::new(&self.footer, chosen);
-        let groups: Vec<Group> =
-            self.footer.metadata.row_groups().iter().map(|group| {
+        let groups: Vec<Group> = self
+            .footer
+            .metadata
+            .row_groups()
+            .iter()
+            .map(|group| {
                 let weight = projection.leaves.iter().map(|leaf| group.column(*leaf).uncompressed_size().max(0) as u64);
                 Group { rows: group.num_rows().max(0) as u64, weight: weight.fold(0, u64::saturating_add) }
-            }).collect();
+            })
+            .collect();
         let slices = cut_rows(&groups, cut.partition, name)?;
         let part = |rows| serde_json::to_value(Part { rows, columns: columns.clone() });
         let selections: Result<Vec<Value>, _> = slices.into_iter().map(part).collect();

@@ -41,7 +41,8 @@ pub(super) fn batches(
     let descriptor = footer.metadata.file_metadata().schema_descr();
     let mask = ProjectionMask::leaves(descriptor, projection.leaves.iter().copied());
     let levels = contain(&name, FORMAT, 0, || {
-        parquet_to_arrow_field_levels(descriptor, mask, Some(whole.fields())).map_err(|error| damaged(&name, 0, &error.to_string()))
+        parquet_to_arrow_field_levels(descriptor, mask, Some(whole.fields()))
+            .map_err(|error| damaged(&name, 0, &error.to_string()))
     })?;
     let schema = match &projection.roots {
         Some(roots) => whole.project(roots).map_err(|error| damaged(&name, 0, &error.to_string()))?,

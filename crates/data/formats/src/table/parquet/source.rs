@@ -48,12 +48,7 @@ struct State {
 
 impl ChunkSource {
     /// `ahead`: bytes to fetch at a time.
-    pub(super) fn new(
-        object: Arc<dyn RangedRead>,
-        chunk: &ColumnChunkMetaData,
-        ahead: u64,
-        cause: Cause,
-    ) -> Self {
+    pub(super) fn new(object: Arc<dyn RangedRead>, chunk: &ColumnChunkMetaData, ahead: u64, cause: Cause) -> Self {
         let (start, length) = chunk.byte_range();
         let range = ByteRange::new(start, start + length);
         let state = State { window: Bytes::new(), at: start, fetched: Vec::new(), needed: range.end, page: None };
@@ -143,7 +138,8 @@ impl ChunkSource {
         }
         // What is still held of the wanted bytes is kept, the rest comes with what follows.
         let kept = at.checked_sub(state.at).and_then(|passed| usize::try_from(passed).ok());
-        let kept = kept.filter(|passed| *passed <= state.window.len()).map(|passed| state.window.slice(passed..)).unwrap_or_default();
+        let kept =
+            kept.filter(|passed| *passed <= state.window.len()).map(|passed| state.window.slice(passed..)).unwrap_or_default();
         let from = at + kept.len() as u64;
         let until = end.max(at.saturating_add(ahead).min(state.needed));
         let fresh = self.object.read(ByteRange::new(from, until))?;
