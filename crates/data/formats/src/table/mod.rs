@@ -5,10 +5,13 @@
 //! [`Slicer::with_format`](crate::Slicer::with_format) and are checked by [`crate::conformance::tables`].
 
 mod batches;
+mod contain;
 mod cut;
 mod description;
 mod driver;
 pub mod las;
+mod parquet;
+mod rows;
 mod sidecar;
 mod tiff;
 
@@ -35,6 +38,7 @@ pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
         Arc::new(las::PointCloud::Laz),
         Arc::new(las::PointCloud::Las),
         Arc::new(Tiff),
+        Arc::new(parquet::Parquet),
     ]
 }
 

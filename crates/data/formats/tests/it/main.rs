@@ -8,6 +8,7 @@ mod large;
 mod law;
 mod lazy;
 mod npy;
+mod parquet;
 mod regions;
 mod sidecars;
 mod tiff;
