@@ -75,6 +75,25 @@ pub enum FormatError {
         /// what is wrong, and what to do
         reason: String,
     },
+    /// A value is not of its column's type.
+    #[error(
+        "{name}: {format} row {row}, column `{column}`: `{value}` is no {expected}; the types were told from the first rows: \
+         give the column's own with `schema=`"
+    )]
+    Value {
+        /// the object
+        name: String,
+        /// `CSV`, …
+        format: &'static str,
+        /// number of the row, from 1; the header row is one
+        row: u64,
+        /// its column
+        column: String,
+        /// what stands there, shortened
+        value: String,
+        /// the column's type
+        expected: String,
+    },
     /// A binary record breaks the rules of its format.
     #[error("{name}: malformed {format} in record {record}: {reason}")]
     MalformedRecord {
