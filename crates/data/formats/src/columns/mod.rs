@@ -132,7 +132,7 @@ pub(crate) fn batches(opened: Opened, reader: Records, options: &ArrowOptions) -
             let header_row = options.header_row || opened.headed;
             (Box::new(csv::Csv::new(&opened, options, header_row)?), header_row && !opened.headed && opened.first == 0)
         }
-        Format::Vcf | Format::Bcf | Format::Sam | Format::Bam => unimplemented!(),
+        _ => return Err(FormatError::Query("later".into())),
     };
     decode::Decoder::new(opened, reader, columns, skip, options.batch_rows).map(decode::Decoder::into_batches)
 }

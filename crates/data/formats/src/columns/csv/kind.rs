@@ -87,7 +87,7 @@ fn is_date(text: &str) -> bool {
 /// ISO 8601 date and time; whether it has a time zone. None if it is something else, or finer than a microsecond.
 fn time_of(text: &str) -> Option<bool> {
     let (date, behind) = (text.get(..10)?, text.get(10..)?);
-    if !has_shape(date, b"dddd-dd-dd") || !has_shape(behind, b"?dd:dd") || !behind.starts_with(['T', ' ']) {
+    if !has_shape(date, b"dddd-dd-dd") || !has_shape(behind, b"?dd:dd:dd") || !behind.starts_with(['T', ' ']) {
         return None;
     }
     let fraction = behind.split_once('.').map_or("", |(_, fraction)| fraction);
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(kind(&["1", "2.5", "1e3", ".5", "nan", "-inf"]), "Float64");
         assert_eq!(kind(&["true", "FALSE"]), "Boolean");
         assert_eq!(kind(&["2026-11-24"]), "Date32");
-        assert_eq!(kind(&["2026-11-24T10:20:30.123", "2026-11-24 10:20"]), "Timestamp(µs)");
+        assert_eq!(kind(&["2026-11-24T10:20:30.123", "2026-11-24 10:20:00"]), "Timestamp(µs)");
         assert_eq!(kind(&["2026-11-24T10:20:30Z", "2026-11-24T10:20:30+01:00"]), "Timestamp(µs, \"UTC\")");
         for text in [&["1", "x"][..], &[], &["NA", ""], &["99999999999999999999"], &["0x1f"], &["1", "true"], &["2026-13-01"], &["e5"]] {
             assert_eq!(kind(text), "Utf8", "{text:?}");
