@@ -18,7 +18,7 @@ pub enum FormatError {
     Slice(#[from] SliceError),
     /// The object is in no format known here.
     #[error(
-        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV and text, each plain, gzip, BGZF or Zstandard. {remedy}"
+        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV, TSV, JSON Lines and text, each plain, gzip, BGZF or Zstandard. {remedy}"
     )]
     Unknown {
         /// the object

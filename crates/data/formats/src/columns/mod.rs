@@ -3,12 +3,14 @@
 //! [`decode`] takes a slice's bytes record by record; each format is a [`Columns`] that takes one record at a time. What they have in
 //! common, and nothing else, is here.
 
+mod alignments;
 mod csv;
 mod decode;
 mod frame;
 mod json;
 mod projection;
 mod sequences;
+mod variants;
 
 pub(crate) use csv::column_names;
 
@@ -132,7 +134,8 @@ pub(crate) fn batches(opened: Opened, reader: Records, options: &ArrowOptions) -
             let header_row = options.header_row || opened.headed;
             (Box::new(csv::Csv::new(&opened, options, header_row)?), header_row && !opened.headed && opened.first == 0)
         }
-        _ => return Err(FormatError::Query("later".into())),
+        Format::Vcf | Format::Bcf => (Box::new(variants::Variants::new(&opened, options)?), false),
+        Format::Sam | Format::Bam => (Box::new(alignments::Alignments::new(&opened, options)?), false),
     };
     decode::Decoder::new(opened, reader, columns, skip, options.batch_rows).map(decode::Decoder::into_batches)
 }

@@ -11,8 +11,8 @@ mod sequence;
 mod share;
 mod walk;
 
-pub(crate) use plan::{RegionPlanner, bam_references, contigs};
 pub(crate) use extent::length as record_length;
+pub(crate) use plan::{RegionPlanner, bam_references, contigs};
 pub use plan::{RegionRecords, RegionSelection};
 pub(crate) use read::RegionReader;
 pub use sequence::{SequencePart, SequenceSelection};

@@ -10,7 +10,6 @@ use neardata_formats::{ArrowOptions, Cut, Partition, SideCars, Slicer};
 use neardata_store::{StoreOptions, Stores};
 use std::sync::Arc;
 
-
 /// A corner of memory with a slicer.
 struct Corner {
     slicer: Slicer,
@@ -204,7 +203,10 @@ fn csv_is_typed_from_its_first_rows_or_as_told() {
         assert!(x.is_null(0) && x.value(1) == 2.5);
         assert_eq!(batch.column(3).data_type().to_string(), "Timestamp(µs)");
         // Types that are given; the others are told from the rows still.
-        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, true), Field::new("x", DataType::Decimal128(9, 2), true)]));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Utf8, true),
+            Field::new("x", DataType::Decimal128(9, 2), true),
+        ]));
         let batch = corner.batches(&slices, &ArrowOptions { schema: Some(schema), ..ArrowOptions::default() }).unwrap().remove(0);
         assert_eq!(texts(&batch, "id"), [Some("1".into()), Some("2".into())]);
         assert_eq!(batch.column(2).data_type(), &DataType::Decimal128(9, 2));
@@ -252,7 +254,8 @@ fn what_does_not_fit_is_an_error_with_its_place() {
 #[test]
 fn json_lines_are_typed_from_their_first_lines() {
     let corner = corner();
-    let uri = corner.put("x.jsonl", "{\"z\":1,\"a\":\"x\"}\n\n{\"a\":null,\"l\":[1,2],\"s\":{\"q\":1.5}}\n{\"z\":9007199254740993}");
+    let uri =
+        corner.put("x.jsonl", "{\"z\":1,\"a\":\"x\"}\n\n{\"a\":null,\"l\":[1,2],\"s\":{\"q\":1.5}}\n{\"z\":9007199254740993}");
     let batch = corner.batches(&corner.cut(&uri, 1, false).unwrap(), &ArrowOptions::default()).unwrap().remove(0);
     let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["z", "a", "l", "s"]);
@@ -265,7 +268,8 @@ fn json_lines_are_typed_from_their_first_lines() {
 #[test]
 fn a_header_row_is_repeated_where_asked() {
     let corner = corner();
-    for (name, content) in [("h.csv", csv(300, ';', "\r\n")), ("h.tsv", csv(300, '\t', "\n")), ("h.txt", "head\nä\nb\n".into())] {
+    for (name, content) in [("h.csv", csv(300, ';', "\r\n")), ("h.tsv", csv(300, '\t', "\n")), ("h.txt", "head\nä\nb\n".into())]
+    {
         for object in encodings(name, content.as_bytes()) {
             let uri = corner.put(&object.name, object.stored.clone());
             let header = content.find('\n').unwrap() + 1;
@@ -289,4 +293,218 @@ fn a_header_row_is_repeated_where_asked() {
     }
     let uri = corner.put("r.fastq", fastq(3, 1));
     says(&corner.cut(&uri, 2, true).unwrap_err(), &["FASTQ", "`header`"]);
+}
+
+const CALLS_VCF: &str = include_str!("../data/arrow/calls.vcf");
+const CALLS_BCF: &[u8] = include_bytes!("../data/arrow/calls.bcf");
+const READS_SAM: &str = include_str!("../data/arrow/reads.sam");
+const READS_BAM: &[u8] = include_bytes!("../data/arrow/reads.bam");
+
+impl Corner {
+    fn whole(&self, name: &str, bytes: impl Into<bytes::Bytes>, options: &ArrowOptions) -> RecordBatch {
+        let uri = self.put(name, bytes);
+        let mut batches = self.batches(&self.cut(&uri, 1, false).unwrap(), options).unwrap();
+        assert_eq!(batches.len(), 1);
+        batches.remove(0)
+    }
+}
+
+/// A value as `format` of the array gives it.
+fn value(batch: &RecordBatch, column: &str, row: usize) -> String {
+    let array = batch.column_by_name(column).unwrap();
+    arrow_cast::display::array_value_to_string(array, row).unwrap()
+}
+
+#[test]
+fn variants_are_the_same_from_text_and_binary() {
+    let corner = corner();
+    let text = corner.whole("calls.vcf", CALLS_VCF, &ArrowOptions::default());
+    let binary = corner.whole("calls.bcf", CALLS_BCF, &ArrowOptions::default());
+    assert_eq!(text.schema(), binary.schema());
+    for (column, field) in text.schema().fields().iter().enumerate() {
+        assert_eq!(text.column(column), binary.column(column), "{}", field.name());
+    }
+    assert_eq!(text.schema().metadata()["samples"], r#"["NA1","NA2","NA3"]"#);
+    for (column, row, expected) in [
+        ("chrom", 3, "HLA:A*01"),
+        ("pos", 0, "1000"),
+        ("id", 0, "rs1;rs2"),
+        ("id", 1, ""),
+        ("ref", 1, "ACGT"),
+        ("alt", 0, "[C, G]"),
+        ("alt", 1, "[]"),
+        ("alt", 2, "[<DEL>]"),
+        ("qual", 0, "29.5"),
+        ("qual", 1, ""),
+        ("filter", 0, "[PASS]"),
+        ("filter", 1, ""),
+        ("filter", 2, "[q10, s50]"),
+        ("info.DP", 3, "-2147483640"),
+        ("info.DP", 2, ""),
+        ("info.AF", 0, "[0.5, 0.25]"),
+        ("info.AF", 2, ""),
+        ("info.AF", 3, "[, 0.00001]"),
+        ("info.AC", 3, "[300, 70000]"),
+        ("info.DB", 0, "true"),
+        ("info.DB", 1, "false"),
+        ("info.ANN", 0, "[x|y, z]"),
+        ("info.END", 2, "2000"),
+        ("format.GT", 0, "[0|1, 1/2, ./.]"),
+        ("format.GT", 1, "[0/0, 0, .]"),
+        ("format.GT", 2, "[1, 0|0|1, 1/.]"),
+        ("format.AD", 0, "[[10, 4, 0], [1, 2, 3], ]"),
+        ("format.AD", 3, "[[300, 70000, 1], [, 5, ], ]"),
+        ("format.AD", 2, ""),
+        ("format.GQ", 0, "[48.5, , ]"),
+        ("format.FT", 2, "[, longer_filter, 7]"),
+    ] {
+        // A single dot is a genotype that is missing.
+        let expected = expected.replace("0, .]", "0, ]");
+        assert_eq!(value(&text, column, row), expected, "{column} of {row}");
+    }
+    let some = corner.whole("some.bcf", CALLS_BCF, &options(&["format.GT", "info.DB", "pos"]));
+    let names: Vec<String> = some.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["format.GT", "info.DB", "pos"]);
+    assert_eq!(some.column(0), text.column_by_name("format.GT").unwrap());
+    assert_eq!(some.column(1), text.column_by_name("info.DB").unwrap());
+}
+
+#[test]
+fn variants_that_break_their_header_are_refused_with_their_place() {
+    let corner = corner();
+    let with = |from: &str, to: &str| {
+        assert!(CALLS_VCF.contains(from));
+        corner.error("x.vcf", &CALLS_VCF.replacen(from, to, 1), &ArrowOptions::default())
+    };
+    says(&with("DP=14", "DP=1.5"), &["x.vcf", "row 1", "`info.DP`", "`1.5`", "Int32"]);
+    says(&with("AC=2,1", "AC=2,x"), &["row 1", "`info.AC`", "`x`"]);
+    says(&with("END=2000", "NEW=2000"), &["record 3", "`NEW`", "schema=", "columns="]);
+    says(&with("chr1\t1001", "chr1\tx"), &["record 2", "POS", "`x`"]);
+    says(&with("\t1/.:.:7", ""), &["record 3", "2 samples", "3"]);
+    let undeclared = CALLS_VCF.replacen("END=2000", "NEW=2000", 1);
+    let schema = Schema::new(vec![Field::new("info.NEW", DataType::Utf8, true), Field::new("info.DP", DataType::Float32, true)]);
+    let batch = corner.whole("n.vcf", undeclared, &ArrowOptions { schema: Some(Arc::new(schema)), ..ArrowOptions::default() });
+    assert_eq!((value(&batch, "info.NEW", 2), value(&batch, "info.DP", 0)), ("2000".into(), "14.0".into()));
+}
+
+#[test]
+fn alignments_are_the_same_from_text_and_binary() {
+    let corner = corner();
+    let text = corner.whole("reads.sam", READS_SAM, &ArrowOptions::default());
+    let binary = corner.whole("reads.bam", READS_BAM, &ArrowOptions::default());
+    assert_eq!(text.schema(), binary.schema());
+    for (column, field) in text.schema().fields().iter().enumerate() {
+        assert_eq!(text.column(column), binary.column(column), "{}", field.name());
+    }
+    for (column, row, expected) in [
+        ("name", 0, "r1"),
+        ("name", 2, ""),
+        ("flag", 0, "99"),
+        ("reference", 4, "HLA:A*01"),
+        ("reference", 2, ""),
+        ("pos", 0, "101"),
+        ("pos", 2, ""),
+        ("mapq", 1, "255"),
+        ("cigar", 0, "3S10M2I5M1D4M"),
+        ("cigar", 2, ""),
+        ("mate_reference", 0, "chr1"),
+        ("mate_reference", 4, "chr1"),
+        ("mate_pos", 1, ""),
+        ("template_length", 4, "-7"),
+        ("sequence", 1, "MRWSY"),
+        ("sequence", 4, ""),
+        ("quality", 0, "IIIIIIIIIIIIIIIIIIII##~!"),
+        ("quality", 1, ""),
+        (
+            "tags",
+            0,
+            "{NM: 3, MD: 15^A4, XA: c, XF: -1.5, XB: c,-1,2,127, XS: S,1,65535, XG: f,0.5,-2, XH: 1AE301, XI: 4294967295, XN: -70000}",
+        ),
+        ("tags", 1, "{}"),
+        ("tags", 3, "{RG: one two}"),
+    ] {
+        assert_eq!(value(&text, column, row), expected, "{column} of {row}");
+    }
+    let some = corner.whole("some.bam", READS_BAM, &options(&["cigar", "name"]));
+    assert_eq!(some.column(0), text.column_by_name("cigar").unwrap());
+}
+
+/// Rows of formats with a header: of all slices, of regions, and of mutilated objects.
+#[test]
+fn rows_behind_a_header_are_those_of_the_object() {
+    let corner = corner();
+    let vcf_rows: String = (1..400)
+        .map(|pos| format!("chr1\t{pos}\t.\tA\tC\t{pos}\tPASS\tDP={pos};AF=0.{pos}\tGT:AD\t0/1:{pos},1\t./.:.\t1|1:0,{pos}\n"))
+        .collect();
+    let head = &CALLS_VCF[..CALLS_VCF.find("\nchr1").unwrap() + 1];
+    let sam_rows: String =
+        (1..400).map(|pos| format!("r{pos}\t0\tchr1\t{pos}\t9\t4M\t*\t0\t0\tACGT\tIIII\tNM:i:{pos}\n")).collect();
+    let sam_head = &READS_SAM[..READS_SAM.find("\nr1").unwrap() + 1];
+    for (name, head, rows) in [("h.vcf", head, vcf_rows), ("h.sam", sam_head, sam_rows)] {
+        for object in encodings(name, (head.to_owned() + &rows).as_bytes()) {
+            let uri = corner.put(&object.name, object.stored.clone());
+            let options = ArrowOptions { batch_rows: 77, ..ArrowOptions::default() };
+            let one = corner.rows(&uri, 1, false, &options).unwrap();
+            assert_eq!(one.len(), 399);
+            for n in [2, 13, 500] {
+                assert!(corner.rows(&uri, n, false, &options).unwrap() == one, "{} in {n}", object.name);
+            }
+            if object.name.starts_with("bgzf-h.vcf") {
+                let cut = Cut { regions: vec!["chr1:100-199".into()], ..Cut::default() };
+                let slices = corner.slicer.cut(&uri, &cut, &|_| {}).unwrap();
+                let found: Vec<String> = corner.batches(&slices, &options).unwrap().iter().flat_map(rows_of).collect();
+                assert_eq!(found, one[99..199]);
+            }
+        }
+    }
+    for (name, bytes, rows) in [("l.bam", READS_BAM, 5), ("l.bcf", CALLS_BCF, 5)] {
+        let uri = corner.put(name, bytes);
+        let one = corner.rows(&uri, 1, false, &ArrowOptions::default()).unwrap();
+        assert_eq!(one.len(), rows);
+        for n in [2, 3, 9] {
+            assert_eq!(corner.rows(&uri, n, false, &ArrowOptions::default()).unwrap(), one);
+        }
+    }
+}
+
+/// Whatever the bytes: an answer or an error.
+#[test]
+fn mutilated_objects_give_an_answer_or_an_error() {
+    let corner = corner();
+    let unpack = |packed: &[u8]| {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(packed), &mut bytes).unwrap();
+        bytes
+    };
+    let objects: Vec<(&str, Vec<u8>)> = vec![
+        ("m.bam", unpack(READS_BAM)),
+        ("m.bcf", unpack(CALLS_BCF)),
+        ("m.vcf", CALLS_VCF.into()),
+        ("m.sam", READS_SAM.into()),
+        ("m.csv", csv(6, ';', "\r\n").into()),
+        ("m.jsonl", json_lines(6).into()),
+        ("m.fastq", fastq(4, 1)),
+        ("m.fa", fasta(3, 1)),
+    ];
+    let read = |name: &str, bytes: &[u8]| {
+        let bytes = if name.ends_with("am") || name.ends_with("bcf") {
+            neardata_formats::conformance::bgzf(bytes, true)
+        } else {
+            bytes.to_vec()
+        };
+        let uri = corner.put(name, bytes);
+        for n in [1, 3] {
+            let _ = corner.rows(&uri, n, false, &ArrowOptions::default());
+        }
+    };
+    for (name, bytes) in objects {
+        for place in (0..bytes.len()).step_by(1 + bytes.len() / 700) {
+            read(name, &bytes[..place]);
+            for flip in [1_u8, 0x80, 0xff] {
+                let mut flipped = bytes.clone();
+                flipped[place] ^= flip;
+                read(name, &flipped);
+            }
+        }
+    }
 }

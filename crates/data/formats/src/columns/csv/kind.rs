@@ -1,7 +1,7 @@
 //! The type of a column, told from its values.
 
-use arrow_cast::parse::Parser;
 use arrow_array::types::{Date32Type, TimestampNanosecondType};
+use arrow_cast::parse::Parser;
 use arrow_schema::{DataType, TimeUnit};
 
 /// What stands for a missing value in columns that are not text. In text only an empty field is missing: `NA` may be a country.
@@ -125,7 +125,9 @@ mod tests {
         assert_eq!(kind(&["2026-11-24"]), "Date32");
         assert_eq!(kind(&["2026-11-24T10:20:30.123", "2026-11-24 10:20:00"]), "Timestamp(µs)");
         assert_eq!(kind(&["2026-11-24T10:20:30Z", "2026-11-24T10:20:30+01:00"]), "Timestamp(µs, \"UTC\")");
-        for text in [&["1", "x"][..], &[], &["NA", ""], &["99999999999999999999"], &["0x1f"], &["1", "true"], &["2026-13-01"], &["e5"]] {
+        for text in
+            [&["1", "x"][..], &[], &["NA", ""], &["99999999999999999999"], &["0x1f"], &["1", "true"], &["2026-13-01"], &["e5"]]
+        {
             assert_eq!(kind(text), "Utf8", "{text:?}");
         }
         assert_eq!(kind(&["2026-11-24", "2026-11-24T10:20:30"]), "Utf8");

@@ -60,7 +60,8 @@ impl Csv {
         }
         let sample = Sample::read(opened, true)?;
         let separator = separator_of(opened.format, &sample, options.separator);
-        let names = names(opened.format, &sample, separator, header_row).map_err(|malformed| malformed.of(opened.object.name()))?;
+        let names =
+            names(opened.format, &sample, separator, header_row).map_err(|malformed| malformed.of(opened.object.name()))?;
         let given = given_types(opened, options, &names)?;
         let wanted: HashSet<&str> = options.columns.iter().map(String::as_str).collect();
         let unknown: Vec<bool> = names
@@ -69,9 +70,8 @@ impl Csv {
             .map(|(name, given)| given.is_none() && (wanted.is_empty() || wanted.contains(name.as_str())))
             .collect();
         let told = sample.kinds(&unknown, separator, header_row);
-        let field = |((name, given), told): ((&String, Option<Field>), DataType)| {
-            given.unwrap_or_else(|| Field::new(name, told, true))
-        };
+        let field =
+            |((name, given), told): ((&String, Option<Field>), DataType)| given.unwrap_or_else(|| Field::new(name, told, true));
         let all: SchemaFields = names.iter().zip(given).zip(told).map(field).collect();
         let count = all.len();
         let projection = Projection::new(opened.format.title(), all, &options.columns)?;

@@ -35,8 +35,7 @@ impl Sample {
         let mut limit = if for_types { BYTES } else { NAME_BYTES };
         loop {
             let content = content_of(opened.object.as_ref(), opened.compression, limit)?;
-            let all = opened.object.size() <= limit as u64
-                && (opened.compression == Compression::Plain || content.len() < limit);
+            let all = opened.object.size() <= limit as u64 && (opened.compression == Compression::Plain || content.len() < limit);
             let sample = Self::of(opened.format, content, all);
             if !sample.rows.is_empty() || all {
                 return Ok(sample);

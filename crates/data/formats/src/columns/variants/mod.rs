@@ -164,9 +164,7 @@ impl Variants {
         let format = keys("format.", &header.format, formats, true);
         let place = |column: &usize| match *column {
             fixed if fixed < FIXED => Place::Fixed(fixed),
-            column if column < formats => {
-                Place::Info(places[FIXED..column].iter().flatten().count())
-            }
+            column if column < formats => Place::Info(places[FIXED..column].iter().flatten().count()),
             column => Place::Format(places[FIXED + infos..column].iter().flatten().count()),
         };
         let order = projection.wanted.iter().map(place).collect();
@@ -197,7 +195,12 @@ fn override_shapes(header: &mut Header, options: &ArrowOptions) -> Result<(), Fo
                 DataType::List(item) => (&mut header.format, name, Some(item.data_type())),
                 _ => (&mut header.format, name, None),
             },
-            _ => return Err(FormatError::Query(format!("`schema` gives types of `info.…` and `format.…`, not of `{}`", field.name()))),
+            _ => {
+                return Err(FormatError::Query(format!(
+                    "`schema` gives types of `info.…` and `format.…`, not of `{}`",
+                    field.name()
+                )));
+            }
         };
         let shape = kind.and_then(Shape::given).ok_or_else(|| {
             let wanted = "Int32, Float32, Utf8, Boolean or a list of them; of `format.…` a list of either over the samples";
@@ -231,8 +234,20 @@ impl Columns for Variants {
         for place in self.order.clone() {
             let array = match place {
                 Place::Fixed(place) => self.fixed.finish(place),
-                Place::Info(place) => self.info.columns.get_mut(place).map(|column| column.1.finish()).transpose().map_err(|error| wrong_of(&error))?,
-                Place::Format(place) => self.format.columns.get_mut(place).map(|column| column.1.finish()).transpose().map_err(|error| wrong_of(&error))?,
+                Place::Info(place) => self
+                    .info
+                    .columns
+                    .get_mut(place)
+                    .map(|column| column.1.finish())
+                    .transpose()
+                    .map_err(|error| wrong_of(&error))?,
+                Place::Format(place) => self
+                    .format
+                    .columns
+                    .get_mut(place)
+                    .map(|column| column.1.finish())
+                    .transpose()
+                    .map_err(|error| wrong_of(&error))?,
             };
             arrays.extend(array);
         }
