@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(begins(CsvScanner::csv, b"a,b\n1,\"x\ny\"\n2,3"), [0, 4, 12]);
         assert_eq!(begins(CsvScanner::csv, b"\"a\"\"\n\"\"b\",c\n5\" pipe,1\n6\",2\n"), [0, 12, 22]);
         assert_eq!(begins(CsvScanner::csv, b"x;\"a\nb\"\ny|\"c\nd\"\n"), [0, 8]);
-        assert_eq!(begins(CsvScanner::csv, b"\xef\xbb\xbf\"a\nb\",c\nd,e\n"), [0, 10]);
+        assert_eq!(begins(CsvScanner::csv, b"\xef\xbb\xbf\"a\nb\",c\nd,e\n"), [0, 11]);
         assert_eq!(begins(CsvScanner::tsv, b"a,\"b\n\"c\td\"\t\"e\nf\"\n"), [0, 5]);
     }
 }
