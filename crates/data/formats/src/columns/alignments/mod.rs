@@ -37,7 +37,7 @@ enum Builder {
     Small(UInt8Builder),
     Flags(UInt16Builder),
     Number(Int32Builder),
-    Tags(MapBuilder<StringBuilder, StringBuilder>),
+    Tags(Box<MapBuilder<StringBuilder, StringBuilder>>),
 }
 
 /// Alignments of either encoding.
@@ -77,7 +77,7 @@ fn builder(kind: &DataType) -> Builder {
         DataType::Int32 => Builder::Number(Int32Builder::new()),
         DataType::Map(..) => {
             let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
-            Builder::Tags(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()))
+            Builder::Tags(Box::new(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new())))
         }
         _ => Builder::Text(StringBuilder::new()),
     }
