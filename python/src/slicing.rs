@@ -131,17 +131,18 @@ pub(crate) struct Request {
     resolution: Option<f64>,
     level: Option<u32>,
     columns: Vec<String>,
+    header: bool,
 }
 
 impl From<Request> for Cut {
     fn from(request: Request) -> Self {
-        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns } = request;
+        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, header } = request;
         let partition = (n.map(Partition::Count))
             .or(bytes.map(Partition::Bytes))
             .or(records.map(Partition::Records))
             .or(tiles.map(Partition::Tiles));
         let bounds = bounds.map(|[x0, y0, x1, y1]| Bounds { min: [x0, y0], max: [x1, y1] });
-        Cut { partition, regions, bounds, window, resolution, level, columns }
+        Cut { partition, regions, bounds, window, resolution, level, columns, header }
     }
 }
 

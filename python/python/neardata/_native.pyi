@@ -156,6 +156,7 @@ class Request(TypedDict):
     resolution: float | None
     level: int | None
     columns: list[str]
+    header: bool
 
 def slices(uri: str, request: Request, mate2: str | None) -> list[Slice]:
     """Cut an object, or a pair of objects, into slices."""

@@ -30,6 +30,7 @@ def slices(
     resolution: float | None = None,
     level: int | None = None,
     columns: Iterable[str] | None = None,
+    header: bool = False,
 ) -> list[_native.Slice]:
     """Cut an object into slices without rewriting it; index it first if it needs an index and has none.
 
@@ -64,6 +65,7 @@ def slices(
         resolution: distance between points that is fine enough (COPC).
         level: overview level of an image; 0 is full resolution.
         columns: names of the columns to keep.
+        header: the first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
 
     Returns:
         The slices in order. Give at most one of `n`, `bytes`, `records` and `tiles`; without one, a query is one slice.
@@ -80,6 +82,7 @@ def slices(
         "resolution": resolution,
         "level": level,
         "columns": [] if columns is None else [columns] if isinstance(columns, str) else list(columns),
+        "header": header,
     }
     partitions = sum(given is not None for given in (n, bytes, records, tiles))
     if partitions > 1:

@@ -67,7 +67,7 @@ const COMPRESSED_PREFIX: u64 = 64 * 1024;
 const PREFIX: usize = 64 * 1024;
 
 /// Endings that say "text", whatever the first byte is.
-const TEXT_NAMES: &[Format] = &[Format::Csv, Format::Text];
+const TEXT_NAMES: &[Format] = &[Format::Csv, Format::Tsv, Format::Jsonl, Format::Text];
 
 /// First bytes of things people keep beside reads, and what to do with each.
 const KNOWN_STRANGERS: &[(&[u8], &str, &str)] = &[
@@ -114,18 +114,27 @@ pub(crate) fn detect_from(name: &str, start: Bytes) -> Result<(Detected, Bytes),
     };
     let content = match compression {
         Compression::Plain => start.slice(..start.len().min(PREFIX)),
-        _ => prefix_of_compressed(name, start, compression)?.into(),
+        _ => prefix_of_compressed(name, start, compression, PREFIX)?.into(),
     };
     let format = detect_format(name, &content, compression)?;
     Ok((Detected { format, compression }, content))
 }
 
-/// The first uncompressed bytes of a compressed object of which `start` is the first part.
-fn prefix_of_compressed(name: &str, start: Bytes, compression: Compression) -> Result<Vec<u8>, FormatError> {
+/// The first uncompressed bytes of an object: about `limit`, all if it has fewer. Fetches `limit` bytes of it at most.
+pub(crate) fn content_of(reader: &dyn RangedRead, compression: Compression, limit: usize) -> Result<Bytes, FormatError> {
+    let start = reader.read(ByteRange::new(0, (limit as u64).min(reader.size())))?;
+    match compression {
+        Compression::Plain => Ok(start),
+        _ => Ok(prefix_of_compressed(reader.name(), start, compression, limit)?.into()),
+    }
+}
+
+/// The first uncompressed bytes (`limit` or some more) of a compressed object of which `start` is the first part.
+fn prefix_of_compressed(name: &str, start: Bytes, compression: Compression, limit: usize) -> Result<Vec<u8>, FormatError> {
     let length = start.len() as u64;
     let object = neardata_core::MemoryObject::new(name, start);
     let input = Input::new(&object, ByteRange::new(0, length));
-    let mut content = vec![0; 2 * PREFIX];
+    let mut content = vec![0; limit + PREFIX];
     let mut filled = 0;
     let outcome = match compression {
         Compression::Bgzf => {
@@ -166,7 +175,8 @@ fn fill(
     filled: &mut usize,
     mut step: impl FnMut(&mut [u8]) -> Result<Option<usize>, FormatError>,
 ) -> Result<(), FormatError> {
-    while *filled < PREFIX {
+    // Blocks of BGZF need room for a whole one.
+    while *filled + PREFIX < content.len() {
         let Some(produced) = step(&mut content[*filled..])? else { break };
         *filled += produced;
     }
@@ -193,7 +203,7 @@ fn detect_format(name: &str, content: &[u8], compression: Compression) -> Result
         (Some(Format::Fastq), ..) => Ok(Format::Fastq),
         (_, Some(format), _) if by_content.is_some() => Ok(format),
         // Text that is called FASTQ or FASTA but does not look like it: its index says at which line it goes wrong.
-        (Some(Format::Text), _, Some(format)) => Ok(format),
+        (Some(Format::Text | Format::Jsonl), _, Some(format)) => Ok(format),
         (Some(format), ..) => Ok(format),
         (None, ..) => {
             let first: String = content.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");

@@ -18,7 +18,7 @@ pub enum FormatError {
     Slice(#[from] SliceError),
     /// The object is in no format known here.
     #[error(
-        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV and text, each plain, gzip, BGZF or Zstandard. {remedy}"
+        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV, TSV, JSON Lines and text, each plain, gzip, BGZF or Zstandard. {remedy}"
     )]
     Unknown {
         /// the object
@@ -74,6 +74,25 @@ pub enum FormatError {
         line: u64,
         /// what is wrong, and what to do
         reason: String,
+    },
+    /// A value is not of its column's type.
+    #[error(
+        "{name}: {format} row {row}, column `{column}`: `{value}` is no {expected}; the types were told from the first rows: \
+         give the column's own with `schema=`"
+    )]
+    Value {
+        /// the object
+        name: String,
+        /// `CSV`, …
+        format: &'static str,
+        /// number of the row, from 1; the header row is one
+        row: u64,
+        /// its column
+        column: String,
+        /// what stands there, shortened
+        value: String,
+        /// the column's type
+        expected: String,
     },
     /// A binary record breaks the rules of its format.
     #[error("{name}: malformed {format} in record {record}: {reason}")]

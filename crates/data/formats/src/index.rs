@@ -79,6 +79,18 @@ pub struct Index {
 }
 
 impl Index {
+    /// The same object with its first record, of so many bytes, taken for a header that belongs to no record.
+    pub(crate) fn with_header_row(mut self, length: u64) -> Self {
+        if self.records > 0 {
+            self.records -= 1;
+            self.preamble += length;
+            for point in &mut self.points {
+                (point.record, point.record_out) = (point.record.saturating_sub(1), point.record_out.max(self.preamble));
+            }
+        }
+        self
+    }
+
     /// The last place known where record `record` or one before begins: (record, offset).
     pub(crate) fn known_before(&self, record: u64) -> (u64, u64) {
         if record >= self.records {

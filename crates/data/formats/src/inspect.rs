@@ -3,6 +3,7 @@
 use neardata_core::{ObjectRef, RangedRead};
 use serde::Serialize;
 
+use crate::columns::column_names;
 use crate::detect::{Compression, Detected};
 use crate::records::{Format, Position};
 use crate::region::{bam_references, contigs, header_of_bgzf};
@@ -130,12 +131,10 @@ pub(crate) fn inspect(
             found.samples = found.columns.iter().skip(9).cloned().collect();
             found.columns.truncate(9);
         }
-        Format::Csv => {
-            let row = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            let row = String::from_utf8_lossy(row);
-            found.columns = row.trim_end().split(',').map(|name| name.trim_matches('"').to_owned()).collect();
+        Format::Csv | Format::Tsv => {
+            found.columns = column_names(format, content);
         }
-        Format::Fastq | Format::Fasta | Format::Text => {}
+        Format::Fastq | Format::Fasta | Format::Jsonl | Format::Text => {}
     }
     found.preview = preview(format, content);
     Ok(found)

@@ -1,6 +1,6 @@
 //! Cutting without a pass: plain objects whose records begin at line starts, wherever one looks.
 //!
-//! A line of text, VCF or SAM begins behind a line end, a sequence of FASTA with a `>` behind one, so the first record behind any
+//! A line of text, JSON Lines, VCF or SAM begins behind a line end, a sequence of FASTA with a `>` behind one, so the first record behind any
 //! byte is found by reading a little there. (A row of CSV may hold line ends in quotes and a FASTQ quality line may begin with `@`:
 //! those need the pass.) Slices made this way do not know how many records they hold.
 
@@ -47,7 +47,7 @@ impl From<PlainSelection> for Stretch {
 
 /// Whether records of the format can be found from anywhere.
 pub(crate) fn serves(format: Format) -> bool {
-    matches!(format, Format::Text | Format::Vcf | Format::Sam | Format::Fasta)
+    matches!(format, Format::Text | Format::Jsonl | Format::Vcf | Format::Sam | Format::Fasta)
 }
 
 /// Selections for a partition, found by a small read at each cut; `None` where that would not do: the partition counts records, there

@@ -9,6 +9,7 @@
 //! - [`conformance`] checks the partition law: slices of any object, cut in any way, concatenate to the original, exactly.
 
 mod build;
+mod columns;
 pub mod conformance;
 mod detect;
 mod error;
@@ -29,6 +30,7 @@ mod whole;
 mod zstandard;
 
 pub use build::{Built, Progress, build_index};
+pub use columns::ArrowOptions;
 pub use detect::{Compression, Detected, detect};
 pub use error::FormatError;
 pub use index::{Index, IndexOptions, Point, Restart};

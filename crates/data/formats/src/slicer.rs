@@ -6,6 +6,7 @@ use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, RangedRead, Slice, cano
 use neardata_store::{StoreError, Stores};
 
 use crate::build::{Progress, build_index};
+use crate::columns::{self, ArrowOptions, Opened};
 use crate::detect::{detect_from, start_of};
 use crate::index::{Index, IndexOptions};
 use crate::inspect::{Counts, Inspection, inspect};
@@ -13,7 +14,7 @@ use crate::lazy::{self, PlainSelection};
 use crate::partition::{Partition, cuts};
 use crate::read::{Part, RecordReader};
 use crate::region;
-use crate::selection::{Selection, Stretch};
+use crate::selection::{PREAMBLE_LIMIT, Selection, Stretch};
 use crate::table::{self, Batches, Cut, Look, Prepared, TableFormat};
 use crate::whole::SliceReader;
 use crate::{Compression, Detected, Format, FormatError, detect, sidecar};
@@ -136,8 +137,16 @@ impl Slicer {
             let regions: Vec<&str> = cut.regions.iter().map(String::as_str).collect();
             return self.region_parts(uri, &regions, cut.partition, progress);
         }
-        cut.only(detected.format.title(), &["n", "bytes", "records"])?;
+        let offered: &[&str] = match detected.format {
+            Format::Csv | Format::Tsv | Format::Text => &["n", "bytes", "records", "header"],
+            _ => &["n", "bytes", "records"],
+        };
+        cut.only(detected.format.title(), offered)?;
         let partition = cut.partition.unwrap_or(Partition::Count(1));
+        if cut.header {
+            self.index(uri, progress)?;
+            return self.headed_slices(uri, partition);
+        }
         match self.cut_lazily(uri, detected, partition)? {
             Some(slices) => Ok(slices),
             None => self::cut(&[self.indexed(uri, progress)?], partition, 1),
@@ -212,6 +221,41 @@ impl Slicer {
         cut(&[indexed], partition, group)
     }
 
+    /// Cuts rows or lines of which the first is a header: it is in no slice, and in front of what [`Slicer::read`] gives of each.
+    pub fn headed_slices(&self, uri: &ObjectUri, partition: Partition) -> Result<Vec<Slice>, FormatError> {
+        let Indexed { index, side_car, built } = self.indexed(uri, &|_| {})?;
+        if !matches!(index.format, Format::Csv | Format::Tsv | Format::Text) {
+            let offered = "`n`, `bytes`, `records`".to_owned();
+            return Err(FormatError::NotOffered { format: index.format.name(), option: "header", offered });
+        }
+        let length = match index.records {
+            0 => 0,
+            _ => self.length_of_first(&index)?,
+        };
+        cut(&[Indexed { index: index.with_header_row(length), side_car, built }], partition, 1)
+    }
+
+    /// Uncompressed bytes of the first record.
+    fn length_of_first(&self, index: &Index) -> Result<u64, FormatError> {
+        let (object, stretch) = (self.stores.open(&index.source)?, Stretch::new(index, 0, 1));
+        let mut reader = RecordReader::new(Part { object, side_car: None, format: index.format, stretch })?;
+        let mut length = 0;
+        loop {
+            match reader.chunk()?.len() as u64 {
+                0 => return Ok(length),
+                _ if length > PREAMBLE_LIMIT => {
+                    return Err(FormatError::Malformed {
+                        name: index.source.uri.to_string(),
+                        format: index.format.name(),
+                        line: 1,
+                        reason: "the header row is longer than 256 MiB; does it have one?".into(),
+                    });
+                }
+                more => length += more,
+            }
+        }
+    }
+
     /// Cuts mate files at the same read ordinals; refuses files with different numbers of reads.
     pub fn paired_slices(&self, mate1: &ObjectUri, mate2: &ObjectUri, partition: Partition) -> Result<Vec<Slice>, FormatError> {
         let mates = [self.indexed(mate1, &|_| {})?, self.indexed(mate2, &|_| {})?];
@@ -279,22 +323,33 @@ impl Slicer {
         SliceReader::new(self.part(slice, object)?)
     }
 
-    /// A slice as Arrow record batches.
+    /// A slice as Arrow record batches, with all columns of its first object.
     pub fn arrow(&self, slice: &Slice) -> Result<Batches, FormatError> {
         match self.table_named(&slice.format) {
             Some(format) => self.table_batches(&format, slice),
-            None => Err(FormatError::Unsupported {
-                name: slice.objects.first().map_or_else(String::new, |object| object.uri.to_string()),
-                format: format_of(slice)?.title(),
-                what: "Arrow columns".into(),
-                remedy: "read its bytes".into(),
-            }),
+            None => self.arrow_with(slice, &ArrowOptions::default()),
         }
     }
 
     /// Reads object number `object` (from 0) of a slice: exactly the uncompressed bytes of its records, without any header.
     pub fn read_records(&self, slice: &Slice, object: usize) -> Result<RecordReader, FormatError> {
         RecordReader::new(self.part(slice, object)?)
+    }
+
+    /// A slice of records in a row as Arrow record batches. What the columns of each format are is in `docs/formats/arrow.md`.
+    pub fn arrow_with(&self, slice: &Slice, options: &ArrowOptions) -> Result<Batches, FormatError> {
+        let (format, source) = (format_of(slice)?, object_of(slice, options.object)?);
+        let query = slice.selection.get("region").or(slice.selection.get("sequence"));
+        let (compression, records, headed) = match query {
+            Some(_) => (Compression::Bgzf, [0, u64::MAX], true),
+            None => {
+                let Stretch { compression, records, preamble, .. } = self.part(slice, options.object)?.stretch;
+                (compression, records, preamble.is_some())
+            }
+        };
+        let object = self.stores.open(source)?;
+        let (header, reader) = self.read(slice, options.object)?.into_parts()?;
+        columns::batches(Opened { object, format, compression, headed, first: records[0], header }, reader, options)
     }
 
     fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {

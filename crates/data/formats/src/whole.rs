@@ -30,7 +30,7 @@ pub struct SliceReader {
 }
 
 /// Where a slice's records come from.
-enum Records {
+pub(crate) enum Records {
     Stretch(Box<RecordReader>),
     Region(Box<RegionReader>),
     Sequence(Box<SequenceReader>),
@@ -38,7 +38,7 @@ enum Records {
 }
 
 /// A file that comes in pieces.
-struct PieceReader {
+pub(crate) struct PieceReader {
     pieces: Pieces,
     current: Bytes,
 }
@@ -60,7 +60,7 @@ impl PieceReader {
 
 impl Records {
     /// Makes sure that there are bytes at hand, unless this is the end, and gives them.
-    fn fill(&mut self) -> Result<&[u8], FormatError> {
+    pub(crate) fn fill(&mut self) -> Result<&[u8], FormatError> {
         match self {
             Records::Stretch(reader) => reader.fill(),
             Records::Region(reader) => reader.fill(),
@@ -79,7 +79,7 @@ impl Records {
         }
     }
 
-    fn pass(&mut self, amount: usize) {
+    pub(crate) fn pass(&mut self, amount: usize) {
         match self {
             Records::Stretch(reader) => reader.consume(amount),
             Records::Region(reader) => reader.pass(amount),
@@ -124,6 +124,11 @@ impl SliceReader {
     fn behind(unread: Option<Part>, format: Format, records: Records) -> Self {
         let bgzf = format.entry().always_bgzf.then(BgzfEncoder::default);
         Self { unread, header: Bytes::new(), records, bgzf, lent: 0 }
+    }
+
+    /// The header, and the records without any wrapping.
+    pub(crate) fn into_parts(self) -> Result<(Bytes, Records), FormatError> {
+        Ok((self.unread.map(read_header).transpose()?.unwrap_or(self.header), self.records))
     }
 
     /// The same without the header, which is not fetched: it goes behind another slice of the same object.

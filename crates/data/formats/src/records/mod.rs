@@ -2,10 +2,11 @@
 //!
 //! A format is one module here with a [`RecordScanner`], and one line in [`FORMATS`].
 
-mod csv;
+pub(crate) mod csv;
 mod fasta;
 mod fastq;
 mod framed;
+mod json_lines;
 mod lines;
 mod text;
 
@@ -29,8 +30,12 @@ pub enum Format {
     Fastq,
     /// Sequences; a record begins with a `>` line.
     Fasta,
-    /// Comma-separated rows; a quoted field may hold line ends.
+    /// Rows of fields with commas, semicolons, tabs or bars between them; a quoted field may hold line ends.
     Csv,
+    /// Rows of fields with tabs between them; a quoted field may hold line ends.
+    Tsv,
+    /// A JSON value a line.
+    Jsonl,
     /// Lines.
     Text,
 }
@@ -122,14 +127,32 @@ pub(crate) static FORMATS: &[Entry] = &[
         title: "CSV",
         extensions: &["csv"],
         sniff: |_| false,
-        scanner: |_| Box::new(csv::CsvScanner::default()),
+        scanner: |_| Box::new(csv::CsvScanner::csv()),
+        always_bgzf: false,
+    },
+    Entry {
+        format: Format::Tsv,
+        name: "tsv",
+        title: "TSV",
+        extensions: &["tsv", "tab"],
+        sniff: |_| false,
+        scanner: |_| Box::new(csv::CsvScanner::tsv()),
+        always_bgzf: false,
+    },
+    Entry {
+        format: Format::Jsonl,
+        name: "jsonl",
+        title: "JSON Lines",
+        extensions: &["jsonl", "ndjson"],
+        sniff: json_lines::sniff,
+        scanner: |_| Box::new(text::TextScanner::default()),
         always_bgzf: false,
     },
     Entry {
         format: Format::Text,
         name: "text",
         title: "text",
-        extensions: &["txt", "text", "tsv", "tab", "bed", "gff", "gff3", "gtf", "json", "jsonl", "ndjson", "log", "md"],
+        extensions: &["txt", "text", "bed", "gff", "gff3", "gtf", "json", "log", "md"],
         sniff: text::sniff,
         scanner: |_| Box::new(text::TextScanner::default()),
         always_bgzf: false,

@@ -11,6 +11,7 @@ mod sequence;
 mod share;
 mod walk;
 
+pub(crate) use extent::length as record_length;
 pub(crate) use plan::{RegionPlanner, bam_references, contigs};
 pub use plan::{RegionRecords, RegionSelection};
 pub(crate) use read::RegionReader;
