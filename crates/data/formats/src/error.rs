@@ -252,6 +252,17 @@ pub enum FormatError {
         /// what is wrong
         reason: String,
     },
+    /// Indexes cannot be kept where they should be.
+    #[error(
+        "indexes are kept below {root}, and that cannot be used ({reason}); mend it, or keep them elsewhere: NEARDATA_INDEX_STORE, or \
+         `index_store` in the configuration"
+    )]
+    IndexStore {
+        /// where side-cars should lie
+        root: String,
+        /// what happened
+        reason: String,
+    },
     /// The side-car index is damaged.
     #[error("{name}: the side-car index is damaged ({reason}); run `neardata index` on the object to rebuild it")]
     SideCar {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, RangedRead, Slice, canonical};
+use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, RangedRead, ReadError, Slice, canonical};
 use neardata_store::{StoreError, Stores};
 
 use crate::build::{Progress, build_index};
@@ -305,6 +305,7 @@ impl Slicer {
         let source = self.stores.head(uri)?;
         let detected = detect(self.stores.open(&source)?.as_ref())?;
         region::slices(&self.stores, &self.side_cars.root, source, detected, regions, partition, progress)
+            .map_err(|error| self.explain(error))
     }
 
     /// Reads object number `object` (from 0) of a slice as a file of its own: its records, uncompressed, behind the object's header if
@@ -323,12 +324,9 @@ impl Slicer {
         SliceReader::new(self.part(slice, object)?)
     }
 
-    /// A slice as Arrow record batches, with all columns of its first object.
+    /// A slice as Arrow record batches, with all its columns.
     pub fn arrow(&self, slice: &Slice) -> Result<Batches, FormatError> {
-        match self.table_named(&slice.format) {
-            Some(format) => self.table_batches(&format, slice),
-            None => self.arrow_with(slice, &ArrowOptions::default()),
-        }
+        self.arrow_with(slice, &ArrowOptions::default())
     }
 
     /// Reads object number `object` (from 0) of a slice: exactly the uncompressed bytes of its records, without any header.
@@ -336,8 +334,12 @@ impl Slicer {
         RecordReader::new(self.part(slice, object)?)
     }
 
-    /// A slice of records in a row as Arrow record batches. What the columns of each format are is in `docs/formats/arrow.md`.
+    /// A slice as Arrow record batches. What the columns of each format are is in `docs/formats/`. Of the options, formats with a
+    /// table of their own know `columns`.
     pub fn arrow_with(&self, slice: &Slice, options: &ArrowOptions) -> Result<Batches, FormatError> {
+        if let Some(format) = self.table_named(&slice.format) {
+            return self.table_batches(&format, slice)?.select(&options.columns);
+        }
         let (format, source) = (format_of(slice)?, object_of(slice, options.object)?);
         let query = slice.selection.get("region").or(slice.selection.get("sequence"));
         let (compression, records, headed) = match query {
@@ -379,7 +381,25 @@ impl Slicer {
         })
     }
 
+    /// Says that it is the indexes' store which failed, if it is.
+    pub(crate) fn explain(&self, error: FormatError) -> FormatError {
+        let root = self.side_cars.root.to_string();
+        let failed = match &error {
+            FormatError::Store(
+                StoreError::Denied { name, .. } | StoreError::Failed { name, .. } | StoreError::DiskFull { name },
+            )
+            | FormatError::Read(ReadError::Denied { name, .. } | ReadError::Failed { name, .. }) => name.starts_with(&root),
+            FormatError::Store(StoreError::NotFound { name }) => name.starts_with(&root),
+            _ => false,
+        };
+        if failed { FormatError::IndexStore { root, reason: error.to_string() } } else { error }
+    }
+
     fn indexed(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<Indexed, FormatError> {
+        self.find_or_build(uri, progress).map_err(|error| self.explain(error))
+    }
+
+    fn find_or_build(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<Indexed, FormatError> {
         let source = self.stores.head(uri)?;
         let address = self.side_cars.address(&source);
         match self.stored(&address) {

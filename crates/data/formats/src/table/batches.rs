@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 
@@ -27,6 +29,24 @@ impl Batches {
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    /// The same with these columns only, in this order; all if none is named.
+    pub fn select(self, columns: &[String]) -> Result<Self, FormatError> {
+        if columns.is_empty() {
+            return Ok(self);
+        }
+        let place = |name: &String| {
+            let known = || self.schema.fields().iter().take(40).map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+            self.schema
+                .index_of(name)
+                .map_err(|_| FormatError::Query(format!("there is no column `{name}`; there are: {}", known())))
+        };
+        let places = columns.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let arrow = |error: ArrowError| FormatError::Query(error.to_string());
+        let schema = Arc::new(self.schema.project(&places).map_err(arrow)?);
+        let batches = self.batches.map(move |batch| batch?.project(&places).map_err(arrow));
+        Ok(Self { schema, batches: Box::new(batches) })
     }
 
     /// Writes them as an Arrow IPC stream.

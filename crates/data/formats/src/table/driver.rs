@@ -163,8 +163,18 @@ impl Slicer {
         Ok(Some(body))
     }
 
-    /// The fresh index: the one that is there, or else a new one.
     fn indexed_table(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        sources: &[ObjectRef],
+        table: &dyn Table,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Indexed, FormatError> {
+        self.find_or_build_table(format, sources, table, progress).map_err(|error| self.explain(error))
+    }
+
+    /// The fresh index: the one that is there, or else a new one.
+    fn find_or_build_table(
         &self,
         format: &Arc<dyn TableFormat>,
         sources: &[ObjectRef],
