@@ -172,3 +172,18 @@ def fetch(uri: str) -> bytes:
 
 def run_cli(arguments: list[str], self_command: list[str]) -> int:
     """Run the `neardata` command and return its exit code; `self_command` is how it starts itself for workers."""
+
+def head(uri: str) -> str:
+    """Pin the current version of an object; gives it as slices name it, in JSON."""
+
+def put(uri: str, data: bytes) -> str:
+    """Write an object whole; gives what was written as slices name it, in JSON."""
+
+def upload_file(uri: str, path: str) -> str:
+    """Write an object with the contents of a local file, in parts if it is large; gives what was written, in JSON."""
+
+def delete(uri: str) -> None:
+    """Remove an object; one that is not there is fine."""
+
+def side_cars() -> str:
+    """Say below which address side-cars lie, as configured."""
