@@ -28,12 +28,13 @@ class ObjectPath:
     @property
     def bucket(self) -> str:
         """The bucket; empty for files."""
-        return self.uri.split("://", 1)[1].split("/", 1)[0] if "://" in self.uri else ""
+        return self.uri.split("://", 1)[1].split("/", 1)[0]
 
     @property
     def key(self) -> str:
-        """The key inside the bucket."""
-        return self.uri.split("://", 1)[1].partition("/")[2] if "://" in self.uri else self.uri
+        """The key inside the bucket; for files the path."""
+        rest = self.uri.split("://", 1)[1]
+        return rest.partition("/")[2] if self.bucket else rest
 
     @property
     def name(self) -> str:
@@ -198,6 +199,9 @@ class CloudObject:
 
     def partition(self, strategy: Callable[Concatenate[CloudObject, P], list[S]], /, *args: P.args, **kwargs: P.kwargs) -> list[S]:
         """Cut the object with a strategy of its format; it is indexed first if it is not."""
+        wanted = getattr(strategy, "data_format", self.format)
+        if wanted is not self.format:
+            raise TypeError(f"{getattr(strategy, '__name__', strategy)} partitions {wanted!r}, not {self!r}")
         self._use()
         if self._reference is None:
             self.fetch()

@@ -149,8 +149,7 @@ class PartitioningStrategy:
     def __call__(self, function: Callable[Concatenate[CloudObject, P], list[S]]) -> Callable[Concatenate[CloudObject, P], list[S]]:
         @functools.wraps(function)
         def strategy(cloud_object: CloudObject, /, *args: P.args, **kwargs: P.kwargs) -> list[S]:
-            if cloud_object.format is not self._format:
-                raise TypeError(f"{function.__name__} partitions {self._format!r}, not {cloud_object!r}")
             return function(cloud_object, *args, **kwargs)
 
+        strategy.data_format = self._format  # type: ignore[attr-defined]  # `CloudObject.partition` compares it
         return strategy
