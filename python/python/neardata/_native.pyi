@@ -187,3 +187,6 @@ def delete(uri: str) -> None:
 
 def side_cars() -> str:
     """Say below which address side-cars lie, as configured."""
+
+def core_formats() -> list[str]:
+    """Give the names of the formats that the core has."""
