@@ -40,7 +40,9 @@ def blocks() -> list[Block]:
     title, number = "", 0
     wanted: dict[str, list[str]] = {}
     text = PAGE.read_text()
-    for match in re.finditer(r"^#+ (?P<title>[^\n]*)$|^<!-- (?P<wants>[^\n]*) -->$|^```python\n(?P<code>.*?)^```$", text, re.M | re.S):
+    for match in re.finditer(
+        r"^#+ (?P<title>[^\n]*)$|^<!-- (?P<wants>[^\n]*) -->$|^```python\n(?P<code>.*?)^```$", text, re.M | re.S
+    ):
         if match["title"]:
             title, number = match["title"], 0
         elif match["wants"]:
@@ -88,7 +90,8 @@ def test_the_page_says_what_happens(block: Block, folder: Path, tmp_path: Path) 
     script = folder / "program.py"
     script.write_text(block.code)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NEARDATA_"))}
-    environment |= {"NEARDATA_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # as in an activated environment
+    environment |= {"NEARDATA_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), "PATH": path}
     run = subprocess.run([sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert block.prints, "a block prints something, and says what"

@@ -279,3 +279,15 @@ def test_the_suite_passes_what_is_right(rows: Path, tmp_path: Path) -> None:
     neardata.testing.check_format("rows", [tmp_path / "7.rows"])
     with pytest.raises(AssertionError, match=r"no installed package brings a format `absent`.*pyproject\.toml"):
         neardata.testing.check_format("absent", objects)
+
+
+def test_the_page_on_formats_of_ones_own(site: Path, tmp_path: Path) -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "own-formats.md").read_text()
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    (site / "neardata_pdb.py").write_text(code)
+    install(site, "neardata_pdb", {"pdb": "neardata_pdb:pdb"})
+    path = tmp_path / "ensemble.pdb"
+    models = [b"MODEL     %4d\n%sENDMDL\n" % (number, b"ATOM\n" * number) for number in range(1, 20)]
+    path.write_bytes(b"".join(models))
+    neardata.testing.check_format("pdb", [path])
+    assert [part.read() for part in neardata.slices(path, records=1)] == models
