@@ -190,3 +190,6 @@ def side_cars() -> str:
 
 def core_formats() -> list[str]:
     """Give the names of the formats that the core has."""
+
+def index(uri: str) -> None:
+    """Make sure that there is a fresh index of an object, if its format has one."""

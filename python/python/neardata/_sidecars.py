@@ -65,9 +65,18 @@ def canonical(value: Any) -> str:
 
 def address(source: Ref, root: str | None = None, kind: str = "") -> str:
     """Give the address of an object's side-car: it follows from address and server, so a changed object finds its stale one."""
+    return f"{_stem(source, root)}{f'.{kind}' if kind else ''}.ndindex"
+
+
+def core_addresses(source: Ref, root: str | None = None) -> tuple[str, str]:
+    """Give the addresses where the core keeps what it knows of an object: of records in a row, and of a table."""
+    stem = _stem(source, root)
+    return f"{stem}.ndindex", f"{stem}.ndtable"
+
+
+def _stem(source: Ref, root: str | None) -> str:
     digest = hashlib.sha256(canonical([source["uri"], source.get("store")]).encode()).hexdigest()
-    suffix = f".{kind}.ndindex" if kind else ".ndindex"
-    return f"{(root or _native.side_cars()).rstrip('/')}/v1/{digest[:2]}/{digest[2:]}{suffix}"
+    return f"{(root or _native.side_cars()).rstrip('/')}/v1/{digest[:2]}/{digest[2:]}"
 
 
 def write(uri: str, source: Ref, *, kind: str, version: int, attributes: dict[str, Any], body: bytes) -> SideCar:
@@ -125,7 +134,7 @@ def stored(uri: str, source: Ref, kind: str, version: int) -> SideCar | None:
 
 def core_index_is_fresh(source: Ref, root: str | None = None) -> bool:
     """Say whether the core has an index of this version of the object."""
-    return _core_index(source, root) is not None
+    return any(_core_index(source, uri) is not None for uri in core_addresses(source, root))
 
 
 @dataclass(frozen=True)
@@ -139,21 +148,19 @@ class Point:
 
 def points(source: Ref, root: str | None = None) -> list[Point]:
     """Give the points of the core's index of an object of records, in order."""
-    found = _core_index(source, root)
+    found = _core_index(source, core_addresses(source, root)[0])
     if found is None:
         raise Damaged(f"{source['uri']} has no fresh index")
     reference, start, end = found
-    if start[:8] != _SCANNED:
-        return []
     count = int.from_bytes(start[16:24], "little")
     table = _objects.read(reference, end, end + count * _POINT.size)
     return [Point(out, record, at) for out, record, at in _POINT.iter_unpack(table)]
 
 
-def _core_index(source: Ref, root: str | None) -> tuple[Ref, bytes, int] | None:
-    """Address, first bytes and end of the header of the core's index, if it is of this version of the object."""
+def _core_index(source: Ref, uri: str) -> tuple[Ref, bytes, int] | None:
+    """Address, first bytes and end of the header of one of the core's indexes, if it is of this version of the object."""
     try:
-        reference = _objects.head(address(source, root))
+        reference = _objects.head(uri)
         start = _objects.read(reference, 0, FIRST_READ)
         begin = {_SCANNED: _SCANNED_START, _TABLE: _TABLE_START}[start[:8]]
         end = begin + int.from_bytes(start[8:12], "little")

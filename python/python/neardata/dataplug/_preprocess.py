@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import _native, _objects, _sidecars
-from .._errors import ConfigError, FormatError
+from .._errors import ConfigError, FormatError, ObjectNotFoundError
 from .preprocessing.metadata import PreprocessingMetadata
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def run(co: CloudObject, parallel_config: dict[str, Any], chunk_size: int | None
     if force:
         remove(co)
     if _is_ours(co):
-        cut(co, n=1)
+        with _index_store(co.metadata_root):
+            _native.index(co.path.uri)
         return
     made = _whole(co) if chunk_size is None else _chunks(co, parallel_config, chunk_size)
     if made.metadata is not None and made.metadata_file_path is not None:
@@ -50,7 +51,8 @@ def run(co: CloudObject, parallel_config: dict[str, Any], chunk_size: int | None
 
 def remove(co: CloudObject) -> None:
     """Remove the index."""
-    _objects.delete(address(co))
+    for uri in _addresses(co):
+        _objects.delete(uri)
 
 
 def attributes(co: CloudObject) -> dict[str, Any]:
@@ -69,8 +71,7 @@ def body(co: CloudObject) -> bytes:
 
 def address(co: CloudObject) -> str:
     """Give the address of the index."""
-    kind = "" if _is_ours(co) else co.format.name
-    return _sidecars.address(co.reference, co.metadata_root, kind)
+    return next((uri for uri in _addresses(co) if _exists(uri)), _addresses(co)[0])
 
 
 def cut(co: CloudObject, **options: Any) -> list[_native.Slice]:
@@ -92,6 +93,21 @@ def plain(value: Any, co: CloudObject) -> Any:
     if hasattr(value, "tolist"):
         return plain(value.tolist(), co)
     raise TypeError(f"{co.format!r}: an attribute holds a {type(value).__name__}, which JSON cannot; put it into metadata as bytes")
+
+
+def _addresses(co: CloudObject) -> tuple[str, ...]:
+    """Where an index may lie."""
+    if _is_ours(co):
+        return _sidecars.core_addresses(co.reference, co.metadata_root)
+    return (_sidecars.address(co.reference, co.metadata_root, co.format.name),)
+
+
+def _exists(uri: str) -> bool:
+    try:
+        _objects.head(uri)
+    except ObjectNotFoundError:
+        return False
+    return True
 
 
 def _is_ours(co: CloudObject) -> bool:
