@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
+from typing import Any
 
+import neardata
 import pytest
 
 
@@ -17,3 +20,13 @@ def needs(*packages: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def needs_core(path: Path, **cut: Any) -> None:
+    """Skip a test of a format that the core does not read, or fail it in continuous integration."""
+    try:
+        neardata.slices(path, **cut)
+    except neardata.FormatError as error:
+        if "unknown format" not in str(error) or os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class CoreDataFormat(CloudDataFormat):
     """A format that the core knows."""
 
-    def __init__(self, attributes: Callable[[CloudObject], dict[str, Any]]) -> None:
+    def __init__(self, attributes: Callable[[CloudObject], dict[str, Any]], main: Callable[[str], str] | None = None) -> None:
         super().__init__()
-        self.core = _preprocess.CoreFormat(attributes)
+        self.core = _preprocess.CoreFormat(attributes, main)
 
 
 class CoreSlice(CloudObjectSlice):
@@ -86,6 +86,11 @@ def stretch_of(part: _native.Slice) -> Stretch:
     """Give the stretch of a slice of records (`docs/formats.md` describes it)."""
     stretch: Stretch = part.selection["stretches"][0]
     return stretch
+
+
+def is_plain(part: _native.Slice) -> bool:
+    """Say whether the object is not compressed."""
+    return "bytes" in part.selection or stretch_of(part)["compression"] == "plain"
 
 
 def with_stretch(part: _native.Slice, stretch: Stretch, data_format: str | None = None) -> _native.Slice:

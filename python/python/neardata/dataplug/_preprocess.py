@@ -21,16 +21,20 @@ VERSION = 1
 
 
 class CoreFormat:
-    """What the core knows of a format: how to ask it for attributes. Formats of this package carry one."""
+    """How to ask the core about a format. Formats of this package carry one.
 
-    def __init__(self, attributes: Callable[[CloudObject], dict[str, Any]]) -> None:
+    `main` gives the address that the core knows an object by, where DataPlug names another one of a pair.
+    """
+
+    def __init__(self, attributes: Callable[[CloudObject], dict[str, Any]], main: Callable[[str], str] | None = None) -> None:
         self.attributes = attributes
+        self.main = main or (lambda uri: uri)
 
 
 def is_done(co: CloudObject) -> bool:
     """Say whether there is a fresh index."""
     if _is_ours(co):
-        return _sidecars.core_index_is_fresh(co.reference, co.metadata_root)
+        return _sidecars.core_index_is_fresh(_main_reference(co), co.metadata_root)
     return _stored(co) is not None
 
 
@@ -40,7 +44,7 @@ def run(co: CloudObject, parallel_config: dict[str, Any], chunk_size: int | None
         remove(co)
     if _is_ours(co):
         with _index_store(co.metadata_root):
-            _native.index(co.path.uri)
+            _native.index(_main(co))
         return
     made = _whole(co) if chunk_size is None else _chunks(co, parallel_config, chunk_size)
     if made.metadata is not None and made.metadata_file_path is not None:
@@ -58,8 +62,7 @@ def remove(co: CloudObject) -> None:
 def attributes(co: CloudObject) -> dict[str, Any]:
     """Give the attributes by name."""
     if _is_ours(co):
-        values: dict[str, Any] = co.format.core.attributes(co)  # type: ignore[attr-defined]
-        return values
+        return _core(co).attributes(co)
     return {**co.format.default_attrs, **_found(co).attributes}
 
 
@@ -74,12 +77,18 @@ def address(co: CloudObject) -> str:
     return next((uri for uri in _addresses(co) if _exists(uri)), _addresses(co)[0])
 
 
-def cut(co: CloudObject, **options: Any) -> list[_native.Slice]:
-    """Slices of the object, made by the core."""
+def cut(co: CloudObject, *, counted: bool = False, **options: Any) -> list[_native.Slice]:
+    """Slices of the object, made by the core.
+
+    The core cuts large plain objects without an index, and then does not know how many records they have; `counted` has it
+    index them.
+    """
     from .. import _slices
 
     with _index_store(co.metadata_root):
-        return _slices.slices(co.path.uri, **options)
+        if counted:
+            _native.index(_main(co))
+        return _slices.slices(_main(co), **options)
 
 
 def plain(value: Any, co: CloudObject) -> Any:
@@ -98,7 +107,7 @@ def plain(value: Any, co: CloudObject) -> Any:
 def _addresses(co: CloudObject) -> tuple[str, ...]:
     """Where an index may lie."""
     if _is_ours(co):
-        return _sidecars.core_addresses(co.reference, co.metadata_root)
+        return _sidecars.core_addresses(_main_reference(co), co.metadata_root)
     return (_sidecars.address(co.reference, co.metadata_root, co.format.name),)
 
 
@@ -108,6 +117,20 @@ def _exists(uri: str) -> bool:
     except ObjectNotFoundError:
         return False
     return True
+
+
+def _core(co: CloudObject) -> CoreFormat:
+    core: CoreFormat = co.format.core  # type: ignore[attr-defined]
+    return core
+
+
+def _main(co: CloudObject) -> str:
+    return _core(co).main(co.path.uri)
+
+
+def _main_reference(co: CloudObject) -> _objects.Ref:
+    uri = _main(co)
+    return co.reference if uri == co.path.uri else _objects.head(uri)
 
 
 def _is_ours(co: CloudObject) -> bool:

@@ -20,7 +20,7 @@ LINES_A_RECORD = {"text": 1, "fastq": 4}
 
 
 def _attributes(co: CloudObject) -> dict[str, Any]:
-    parts = _preprocess.cut(co, n=1)
+    parts = _preprocess.cut(co, counted=True, n=1)
     lines = records(parts) * _lines_a_record(parts) if parts else 0
     return {"total_lines": lines, "index_key": co.meta_path.key}
 
@@ -96,14 +96,14 @@ def partition_chunk_lines(cloud_object: CloudObject, lines_per_chunk: int, strat
     cuts = [*range(0, total, lines_per_chunk), total]
     if strategy == "merge" and total % lines_per_chunk and len(cuts) > 2:
         del cuts[-2]
-    parts = _lines(_preprocess.cut(cloud_object, records=_records_a_chunk(cloud_object, lines_per_chunk)))
+    parts = _lines(_preprocess.cut(cloud_object, counted=True, records=_records_a_chunk(cloud_object, lines_per_chunk)))
     return [GZipTextSlice(part) for part in _cut_at(parts, cuts)]
 
 
 @PartitioningStrategy(dataformat=GZipText)
 def partition_num_chunks(cloud_object: CloudObject, n_chunks: int) -> list[GZipTextSlice]:
     """Cut into `n_chunks` slices of about equal size, fewer if there are fewer lines; no read of FASTQ is cut."""
-    parts = _preprocess.cut(cloud_object, n=n_chunks)
+    parts = _preprocess.cut(cloud_object, counted=True, n=n_chunks)
     _lines_a_record(parts)
     return [GZipTextSlice(part) for part in parts]
 
@@ -120,7 +120,7 @@ def _lines_a_record(parts: list[_native.Slice]) -> int:
 
 
 def _records_a_chunk(co: CloudObject, lines: int) -> int:
-    each = _lines_a_record(_preprocess.cut(co, n=1))
+    each = _lines_a_record(_preprocess.cut(co, counted=True, n=1))
     return max(1, lines // each)
 
 

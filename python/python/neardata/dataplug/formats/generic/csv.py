@@ -99,7 +99,7 @@ def _sample(parts: list[_native.Slice], separator: str) -> pandas.DataFrame:
         return pandas.read_csv(lines, sep=separator, nrows=SAMPLE_ROWS)
 
 
-def _slices(co: CloudObject, **options: int) -> list[CSVSlice]:
+def _slices(co: CloudObject, **options: Any) -> list[CSVSlice]:
     parts = _preprocess.cut(co, **options)
     if not parts:
         return []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .... import _native, _objects
 from ... import _preprocess
-from ..._core import CoreDataFormat, CoreSlice, stretch_of
+from ..._core import CoreDataFormat, CoreSlice, is_plain
 from ...entities import PartitioningStrategy
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def whole_words_strategy(cloud_object: CloudObject, num_chunks: int, padding: in
     if num_chunks < 1:
         raise ValueError(f"there must be at least 1 chunk, not {num_chunks}")
     whole = _preprocess.cut(cloud_object, n=1)
-    if not whole or stretch_of(whole[0])["compression"] != "plain":
+    if not whole or not is_plain(whole[0]):
         return [UTF8TextSlice(part) for part in _preprocess.cut(cloud_object, n=num_chunks)]
     reference = _objects.of_slice(whole[0])
     size = int(reference["size"])

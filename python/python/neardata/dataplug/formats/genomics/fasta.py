@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .... import _native, _objects, _sidecars
 from ... import _preprocess
-from ..._core import CoreDataFormat, FileSlice, records, stretch_of
+from ..._core import CoreDataFormat, FileSlice, is_plain, records
 from ...entities import PartitioningStrategy
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ LINE = 1 << 12
 
 
 def _attributes(co: CloudObject) -> dict[str, Any]:
-    return {"num_sequences": records(_preprocess.cut(co, n=1))}
+    return {"num_sequences": records(_preprocess.cut(co, counted=True, n=1))}
 
 
 @CoreDataFormat(_attributes)
@@ -61,8 +61,8 @@ def partition_chunks_strategy(cloud_object: CloudObject, num_chunks: int) -> lis
     """Cut into `num_chunks` slices of about equal size, at line ends; a compressed object is cut between sequences only."""
     if num_chunks < 1:
         raise ValueError(f"there must be at least 1 chunk, not {num_chunks}")
-    whole = _preprocess.cut(cloud_object, n=1)
-    if not whole or stretch_of(whole[0])["compression"] != "plain":
+    whole = _preprocess.cut(cloud_object, counted=True, n=1)
+    if not whole or not is_plain(whole[0]):
         return [FASTASlice(part) for part in _preprocess.cut(cloud_object, n=num_chunks)]
     reference = _objects.of_slice(whole[0])
     size = int(reference["size"])

@@ -24,7 +24,7 @@ def partition_reads_batches(cloud_object: CloudObject, num_batches: int) -> list
         raise ValueError(f"there must be at least 1 batch, not {num_batches}")
     if reads == 0:
         return []
-    return [GZipTextSlice(part) for part in _preprocess.cut(cloud_object, records=math.ceil(reads / num_batches))]
+    return [GZipTextSlice(part) for part in _preprocess.cut(cloud_object, counted=True, records=math.ceil(reads / num_batches))]
 
 
 @PartitioningStrategy(FASTQGZip)
@@ -39,7 +39,7 @@ def partition_sequences_per_chunk(cloud_object: CloudObject, seq_per_chunk: int,
 
     """
     check_remainder(strategy)
-    parts = _preprocess.cut(cloud_object, records=seq_per_chunk)
+    parts = _preprocess.cut(cloud_object, counted=True, records=seq_per_chunk)
     remain = (cloud_object.attributes.total_lines // 4) % seq_per_chunk
     if strategy == "merge" and remain and len(parts) > 1:
         parts[-2:] = [joined(parts[-2], parts[-1])]

@@ -37,12 +37,16 @@ def _parse(xml: IO[bytes]) -> dict[str, Any]:
 
 
 def _attributes(co: CloudObject) -> dict[str, Any]:
-    part = _preprocess.cut(co, n=1)[0]
-    with _objects.open_file(_objects.of_slice(part, _place(part, ".imzml"))) as xml:
+    with _objects.open_file(_objects.head(_of_pair(co.path.uri))) as xml:
         return _parse(xml)
 
 
-@CoreDataFormat(_attributes)
+def _of_pair(uri: str) -> str:
+    """Give the address of the imzML by that of either of the pair."""
+    return uri[: -len(".ibd")] + ".imzML" if uri.lower().endswith(".ibd") else uri
+
+
+@CoreDataFormat(_attributes, _of_pair)
 class ImzML:
     """ImzML with its .ibd; either of the two names the pair.
 
