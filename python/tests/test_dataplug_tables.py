@@ -43,7 +43,7 @@ def test_points(tmp_path: Path, ending: str) -> None:
     cloud.intensity = numpy.arange(POINTS) % 65_536
     path = tmp_path / f"cloud.{ending}"
     cloud.write(path)
-    needs_core(path, n=1)
+    needs_core(path, "las")
 
     co = CloudObject.from_s3(laspc.LiDARPointCloud, path)
     assert co["point_count"] == co.attributes.point_count == POINTS
@@ -86,7 +86,7 @@ def test_rasters(tmp_path: Path) -> None:
     tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
     with rasterio.open(path, "w", **profile, transform=transform, **tiles) as file:
         file.write(pixels)
-    needs_core(path, n=1)
+    needs_core(path, "tiff")
 
     co = CloudObject.from_s3(cog.CloudOptimizedGeoTiff, path)
     assert (co["width"], co["height"], co["crs"]) == (500, 300, "EPSG:32631")
@@ -120,7 +120,7 @@ def test_spectra(tmp_path: Path, mode: str) -> None:
             spectrum = mzs[:count], random.uniform(0, 10, count).astype("float32")
             writer.addSpectrum(*spectrum, (number % 8 + 1, number // 8 + 1, 1))
             written.append(spectrum)
-    needs_core(tmp_path / "image.imzML", n=1)
+    needs_core(tmp_path / "image.imzML", "imzml")
 
     co = CloudObject.from_s3(imzml.ImzML, tmp_path / "image.ibd")
     about = co.attributes

@@ -88,7 +88,7 @@ def test_the_page_says_what_happens(block: Block, folder: Path, tmp_path: Path) 
     if "las" in block.core and not (folder / "points.las").exists():
         write_points(folder / "points.las")
     if block.core:
-        needs_core(folder / "points.las", n=1)
+        needs_core(folder / "points.las", "las")
     script = folder / "program.py"
     script.write_text(block.code)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NEARDATA_"))}
