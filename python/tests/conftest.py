@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import neardata
 import pytest
 from fake_service import FakeService
+from peers import needs
 
 START_S = 60.0
 
@@ -60,3 +62,16 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 def environment(platform: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in platform.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def bucket(platform: dict[str, str]) -> Any:
+    """A client of a bucket `examples` on a platform that this process knows nothing of."""
+    needs("boto3")
+    import boto3
+
+    keys = {"aws_access_key_id": platform["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": platform["AWS_SECRET_ACCESS_KEY"]}
+    client = boto3.client("s3", endpoint_url=platform["AWS_ENDPOINT_URL"], region_name=platform["AWS_REGION"], **keys)
+    if "examples" not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket="examples")
+    return client

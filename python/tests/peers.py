@@ -21,6 +21,16 @@ def needs(*packages: str) -> None:
     pytest.skip(message)
 
 
+def needs_arrow(path: Path) -> None:
+    """Skip a test of a format that the core does not read as Arrow, or fail it in continuous integration."""
+    try:
+        neardata.slices(path, n=1)[0].to_arrow()
+    except neardata.FormatError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
 def needs_core(path: Path, name: str) -> None:
     """Skip a test of a format that the core does not read, or fail it in continuous integration."""
     try:

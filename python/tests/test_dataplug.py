@@ -18,6 +18,7 @@ from typing import Any
 
 import neardata
 import pytest
+from dataplug_runs import DATA, run_example
 from neardata.dataplug import CloudObject, _server
 from neardata.dataplug.entities import CloudDataFormat, CloudObjectSlice, PartitioningStrategy
 from neardata.dataplug.formats.compressed import gzipped
@@ -28,8 +29,6 @@ from neardata.dataplug.formats.genomics.fastq import FASTQGZip, partition_reads_
 from neardata.dataplug.preprocessing import PreprocessingMetadata
 from peers import needs
 
-EXAMPLES = Path(__file__).parent / "dataplug_examples"
-DATA = EXAMPLES / "data"
 SECRET = "a-very-secret-key"
 
 
@@ -46,19 +45,6 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     os.environ.update(before)
 
 
-@pytest.fixture
-def bucket(platform: dict[str, str]) -> Any:
-    """A client of a bucket `examples` on a platform that this process knows nothing of."""
-    needs("boto3")
-    import boto3
-
-    keys = {"aws_access_key_id": platform["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": platform["AWS_SECRET_ACCESS_KEY"]}
-    client = boto3.client("s3", endpoint_url=platform["AWS_ENDPOINT_URL"], region_name=platform["AWS_REGION"], **keys)
-    if "examples" not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
-        client.create_bucket(Bucket="examples")
-    return client
-
-
 def s3_config(platform: dict[str, str]) -> dict[str, Any]:
     return {
         "endpoint_url": platform["AWS_ENDPOINT_URL"],
@@ -68,19 +54,6 @@ def s3_config(platform: dict[str, str]) -> dict[str, Any]:
             "SecretAccessKey": platform["AWS_SECRET_ACCESS_KEY"],
         },
     }
-
-
-def run_example(name: str, platform: dict[str, str], cache: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NEARDATA_"))}
-    environment |= {
-        "NEARDATA_CACHE": str(cache),
-        "EXAMPLE_ENDPOINT": platform["AWS_ENDPOINT_URL"],
-        "EXAMPLE_KEY": platform["AWS_ACCESS_KEY_ID"],
-        "EXAMPLE_SECRET": platform["AWS_SECRET_ACCESS_KEY"],
-    }
-    run = subprocess.run([sys.executable, name], cwd=EXAMPLES, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
 
 
 def reads(count: int, seed: int = 1) -> str:
@@ -185,11 +158,11 @@ def test_words_are_whole(tmp_path: Path, count: int) -> None:
 
 
 def test_reads_in_batches_and_lines(tmp_path: Path) -> None:
-    text = reads(5003)
+    text = reads(2003)
     path = tmp_path / "reads.fastq.gz"
     path.write_bytes(gzip.compress(text.encode()))
     co = CloudObject.from_s3(FASTQGZip, path)
-    assert co.attributes.total_lines == co["total_lines"] == 4 * 5003
+    assert co.attributes.total_lines == co["total_lines"] == 4 * 2003
     lines = text.splitlines()
 
     def lengths(how: Callable[..., list[gzipped.GZipTextSlice]], *arguments: Any, **named: Any) -> list[int]:
@@ -199,12 +172,12 @@ def test_reads_in_batches_and_lines(tmp_path: Path) -> None:
         assert [(part.line_0, part.line_1) for part in parts][-1][1] == len(lines)
         return [len(part) for part in gotten]
 
-    assert lengths(partition_reads_batches, num_batches=10) == [4 * 501] * 9 + [4 * 494]
-    assert len(lengths(partition_reads_batches, num_batches=9000)) == 5003, "no batch is empty"
-    assert lengths(partition_sequences_per_chunk, 1000) == [4000] * 5 + [12]
-    assert lengths(partition_sequences_per_chunk, seq_per_chunk=1000, strategy="merge") == [4000] * 4 + [4012]
-    assert lengths(gzipped.partition_chunk_lines, 1001) == [1001] * 19 + [993]
-    assert lengths(gzipped.partition_chunk_lines, 1001, strategy="merge") == [1001] * 18 + [1994]
+    assert lengths(partition_reads_batches, num_batches=10) == [4 * 201] * 9 + [4 * 194]
+    assert len(lengths(partition_reads_batches, num_batches=9000)) == 2003, "no batch is empty"
+    assert lengths(partition_sequences_per_chunk, 1000) == [4000] * 2 + [12]
+    assert lengths(partition_sequences_per_chunk, seq_per_chunk=1000, strategy="merge") == [4000, 4012]
+    assert lengths(gzipped.partition_chunk_lines, 1001) == [1001] * 8 + [4]
+    assert lengths(gzipped.partition_chunk_lines, 1001, strategy="merge") == [1001] * 7 + [1005]
     assert lengths(gzipped.partition_chunk_lines, 100_000, strategy="merge") == [len(lines)]
     assert len(lengths(gzipped.partition_num_chunks, 7)) == 7
     with pytest.raises(ValueError, match="`expand` or `merge`"):

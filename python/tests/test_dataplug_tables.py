@@ -8,6 +8,7 @@ from typing import Any
 
 import neardata
 import pytest
+from dataplug_runs import run_example
 from neardata.dataplug import CloudObject
 from neardata.dataplug.formats.geospatial import cog, copc, laspc
 from neardata.dataplug.formats.metabolomics import imzml
@@ -28,8 +29,7 @@ def check(part: Any) -> Any:
     return pickle.loads(pickled).get()
 
 
-@pytest.mark.parametrize("ending", ["las", "laz"])
-def test_points(tmp_path: Path, ending: str) -> None:
+def write_points(path: Path) -> None:
     needs("laspy", "lazrs", "numpy")
     import laspy
     import numpy
@@ -41,9 +41,49 @@ def test_points(tmp_path: Path, ending: str) -> None:
     # Coarse, so that many points lie on the borders of the rectangles.
     cloud.x, cloud.y, cloud.z = numpy.round(random.uniform(0, 100, (3, POINTS)))
     cloud.intensity = numpy.arange(POINTS) % 65_536
-    path = tmp_path / f"cloud.{ending}"
     cloud.write(path)
     needs_core(path, "las")
+
+
+def write_raster(path: Path) -> Any:
+    needs("rasterio", "numpy")
+    import numpy
+    import rasterio
+    from rasterio.transform import from_origin
+
+    pixels = numpy.arange(2 * 300 * 500, dtype="uint32").reshape(2, 300, 500)
+    profile = {"driver": "GTiff", "count": 2, "height": 300, "width": 500, "dtype": "uint32", "crs": "EPSG:32631"}
+    transform = from_origin(500_000, 4_600_000, 10, 10)
+    tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    with rasterio.open(path, "w", **profile, transform=transform, **tiles) as file:
+        file.write(pixels)
+    needs_core(path, "tiff")
+    return pixels
+
+
+def write_spectra(path: Path, mode: str) -> list[tuple[Any, Any]]:
+    needs("pyimzml", "numpy")
+    import numpy
+    from pyimzml.ImzMLWriter import ImzMLWriter
+
+    random = numpy.random.default_rng(1)
+    mzs = numpy.linspace(100, 1000, 300)
+    written = []
+    with ImzMLWriter(str(path), mode=mode) as writer:
+        for number in range(40):
+            count = 300 if mode == "continuous" else int(random.integers(1, 300))
+            spectrum = mzs[:count], random.uniform(0, 10, count).astype("float32")
+            writer.addSpectrum(*spectrum, (number % 8 + 1, number // 8 + 1, 1))
+            written.append(spectrum)
+    needs_core(path, "imzml")
+    return written
+
+
+@pytest.mark.parametrize("ending", ["las", "laz"])
+def test_points(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"cloud.{ending}"
+    write_points(path)
+    import laspy
 
     co = CloudObject.from_s3(laspc.LiDARPointCloud, path)
     assert co["point_count"] == co.attributes.point_count == POINTS
@@ -74,19 +114,10 @@ def test_cloud_optimized_points(tmp_path: Path) -> None:
 
 
 def test_rasters(tmp_path: Path) -> None:
-    needs("rasterio", "numpy")
+    path = tmp_path / "raster.tif"
+    pixels = write_raster(path)
     import numpy
     import rasterio
-    from rasterio.transform import from_origin
-
-    path = tmp_path / "raster.tif"
-    pixels = numpy.arange(2 * 300 * 500, dtype="uint32").reshape(2, 300, 500)
-    profile = {"driver": "GTiff", "count": 2, "height": 300, "width": 500, "dtype": "uint32", "crs": "EPSG:32631"}
-    transform = from_origin(500_000, 4_600_000, 10, 10)
-    tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
-    with rasterio.open(path, "w", **profile, transform=transform, **tiles) as file:
-        file.write(pixels)
-    needs_core(path, "tiff")
 
     co = CloudObject.from_s3(cog.CloudOptimizedGeoTiff, path)
     assert (co["width"], co["height"], co["crs"]) == (500, 300, "EPSG:32631")
@@ -102,25 +133,13 @@ def test_rasters(tmp_path: Path) -> None:
     part.to_file(tmp_path / "window.tif")
     with rasterio.open(tmp_path / "window.tif") as file:
         assert file.crs.to_epsg() == 32631
-        assert file.transform == transform * rasterio.Affine.translation(part.window.col_off, part.window.row_off)
+        assert (file.transform.c, file.transform.f) == (500_000 + 10 * part.window.col_off, 4_600_000 - 10 * part.window.row_off)
 
 
 @pytest.mark.parametrize("mode", ["continuous", "processed"])
 def test_spectra(tmp_path: Path, mode: str) -> None:
-    needs("pyimzml", "numpy")
+    written = write_spectra(tmp_path / "image.imzML", mode)
     import numpy
-    from pyimzml.ImzMLWriter import ImzMLWriter
-
-    random = numpy.random.default_rng(1)
-    mzs = numpy.linspace(100, 1000, 300)
-    written = []
-    with ImzMLWriter(str(tmp_path / "image.imzML"), mode=mode) as writer:
-        for number in range(40):
-            count = 300 if mode == "continuous" else int(random.integers(1, 300))
-            spectrum = mzs[:count], random.uniform(0, 10, count).astype("float32")
-            writer.addSpectrum(*spectrum, (number % 8 + 1, number // 8 + 1, 1))
-            written.append(spectrum)
-    needs_core(tmp_path / "image.imzML", "imzml")
 
     co = CloudObject.from_s3(imzml.ImzML, tmp_path / "image.ibd")
     about = co.attributes
@@ -148,3 +167,26 @@ def test_grids_are_checked(tmp_path: Path) -> None:
         co.partition(cog.grid_partition_strategy, n_splits=0)
     with pytest.raises(neardata.FormatError, match="cannot be asked for by `tiles`"):
         co.partition(cog.grid_partition_strategy, n_splits=2)
+
+
+def test_the_lidar_example(platform: dict[str, str], bucket: Any, tmp_path: Path) -> None:
+    write_points(tmp_path / "example.las")
+    bucket.upload_file(str(tmp_path / "example.las"), "examples", "example.las")
+    assert f"Total point count:  {POINTS}" in run_example("lidar_example.py", platform, tmp_path / "cache")
+
+
+def test_the_cog_example(platform: dict[str, str], bucket: Any, tmp_path: Path) -> None:
+    write_raster(tmp_path / "AOT.tif")
+    bucket.upload_file(str(tmp_path / "AOT.tif"), "examples", "AOT.tif")
+    printed = run_example("cog_example.py", platform, tmp_path / "cache")
+    assert "Total pixels read across all slices: 300000" in printed
+
+
+@pytest.mark.parametrize("mode", ["continuous", "processed"])
+def test_the_imzml_examples(platform: dict[str, str], bucket: Any, tmp_path: Path, mode: str) -> None:
+    write_spectra(tmp_path / f"{mode}.imzML", mode)
+    for ending in ("imzML", "ibd"):
+        bucket.upload_file(str(tmp_path / f"{mode}.{ending}"), "examples", f"{mode}.{ending}")
+    printed = run_example(f"imzml_{mode}_example.py", platform, tmp_path / "cache")
+    assert [f"Spectrum index {number}," in printed for number in (0, 39)] == [True, True]
+    assert printed.count("pixel coordinates") == 40

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from peers import needs, needs_core
+from peers import needs, needs_arrow, needs_core
 
 PAGE = Path(__file__).parents[2] / "docs" / "handover.md"
 CITIES = Path(__file__).parent / "dataplug_examples" / "data" / "cities.csv"
@@ -89,6 +89,8 @@ def test_the_page_says_what_happens(block: Block, folder: Path, tmp_path: Path) 
         write_points(folder / "points.las")
     if block.core:
         needs_core(folder / "points.las", "las")
+    if "cities.csv" in block.code and "to_arrow()" in block.code:
+        needs_arrow(folder / "cities.csv")
     script = folder / "program.py"
     script.write_text(block.code)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NEARDATA_"))}
