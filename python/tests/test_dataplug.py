@@ -256,7 +256,7 @@ def test_variants_compressed_too(tmp_path: Path) -> None:
 
 
 def test_objects_without_records(tmp_path: Path) -> None:
-    strategies = {
+    strategies: dict[str, tuple[Any, Any]] = {
         "e.csv": (table.CSV, table.partition_num_chunks),
         "e.fa": (fasta.FASTA, fasta.partition_chunks_strategy),
         "e.txt": (UTF8Text, whole_words_strategy),
@@ -397,11 +397,11 @@ def partition_lines(cloud_object: CloudObject, num_chunks: int) -> list[LinesSli
 def count_lines(
     cloud_object: CloudObject, chunk_data: Any, chunk_id: int, chunk_size: int, num_chunks: int
 ) -> PreprocessingMetadata:
-    return PreprocessingMetadata(metadata=str(chunk_data.read().count(b"\n")).encode())
+    return PreprocessingMetadata(attributes={"lines": chunk_data.read().count(b"\n")})
 
 
 def sum_lines(cloud_object: CloudObject, chunks: list[PreprocessingMetadata]) -> PreprocessingMetadata:
-    return PreprocessingMetadata(attributes={"lines": sum(int(chunk.metadata or b"0") for chunk in chunks)})  # type: ignore[call-overload]
+    return PreprocessingMetadata(attributes={"lines": sum((chunk.attributes or {})["lines"] for chunk in chunks)})
 
 
 @CloudDataFormat(preprocessing_function=count_lines, finalizer_function=sum_lines)
