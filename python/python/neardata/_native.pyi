@@ -67,8 +67,8 @@ class Slice:
         """Name of the format: `fastq`, `fasta`, `csv` or `text`."""
 
     @property
-    def selection(self) -> dict[str, Any]:
-        """Which part of the objects, in the format's own terms."""
+    def selection(self) -> Any:
+        """Which part of the objects, in the format's own terms: a dictionary for the formats of the core."""
 
     @property
     def objects(self) -> tuple[ObjectRef, ...]:
