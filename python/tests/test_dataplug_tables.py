@@ -15,6 +15,7 @@ from neardata.dataplug.formats.metabolomics import imzml
 from peers import needs, needs_core
 
 POINTS = 20_000
+COPC = Path(__file__).parent / "data" / "simple.copc.laz"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def write_points(path: Path) -> None:
     cloud.x, cloud.y, cloud.z = numpy.round(random.uniform(0, 100, (3, POINTS)))
     cloud.intensity = numpy.arange(POINTS) % 65_536
     cloud.write(path)
-    needs_core(path, "las")
+    needs_core(path, path.suffix[1:])
 
 
 def write_raster(path: Path) -> Any:
@@ -102,9 +103,8 @@ def test_cloud_optimized_points(tmp_path: Path) -> None:
     needs("laspy", "lazrs")
     import laspy
 
-    path = Path(__file__).parent / "data" / "simple.copc.laz"
-    if not path.exists():
-        pytest.skip("there is no COPC file among the fixtures")
+    path = COPC
+    needs_core(path, "copc")
     whole = laspy.read(path)
     co = CloudObject.from_s3(copc.CloudOptimizedPointCloud, path)
     assert co.get_attribute("points") == len(whole.points)
@@ -173,6 +173,17 @@ def test_the_lidar_example(platform: dict[str, str], bucket: Any, tmp_path: Path
     write_points(tmp_path / "example.las")
     bucket.upload_file(str(tmp_path / "example.las"), "examples", "example.las")
     assert f"Total point count:  {POINTS}" in run_example("lidar_example.py", platform, tmp_path / "cache")
+
+
+def test_the_copc_example(platform: dict[str, str], bucket: Any, tmp_path: Path) -> None:
+    needs("laspy", "lazrs")
+    import laspy
+
+    needs_core(COPC, "copc")
+    bucket.upload_file(str(COPC), "examples", "example.copc.laz")
+    printed = run_example("copc_example.py", platform, tmp_path / "cache")
+    counts = [int(line.split()[-1]) for line in printed.splitlines() if line.startswith("Point count")]
+    assert sum(counts) == len(laspy.read(COPC).points)
 
 
 def test_the_cog_example(platform: dict[str, str], bucket: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from neardata.dataplug import CloudObject
 from neardata.dataplug.formats.compressed import gzipped
 from neardata.dataplug.formats.generic import csv, text
 from neardata.dataplug.formats.genomics import fasta, fastq, vcf
-from peers import needs
+from peers import needs, needs_core
+from test_dataplug_tables import COPC, write_points, write_raster
 
 RECORDS = 30_000
 SECRET_NAMES = ("SECRET", "TOKEN", "PASSWORD", "ACCESS_KEY")
@@ -69,6 +71,20 @@ def write_bcf(path: Path) -> None:
     run("bcftools", "view", "-Ob", "-o", path, path.with_suffix(".vcf"))
 
 
+def write_parquet(path: Path) -> None:
+    needs("pyarrow")
+    import pyarrow.parquet
+
+    numbers = pyarrow.array(range(RECORDS))
+    pyarrow.parquet.write_table(pyarrow.table([numbers] * 40, [f"c{n}" for n in range(40)]), path, row_group_size=1000)
+    needs_core(path, "parquet")
+
+
+def copy_copc(path: Path) -> None:
+    needs_core(COPC, "copc")
+    shutil.copy(COPC, path)
+
+
 Options = dict[str, Any]
 OBJECTS: dict[str, tuple[str, Callable[[Path], Any], list[Options]]] = {
     "fastq.gz": ("fastq", lambda path: path.write_bytes(gzip.compress(reads(), 6)), [{"n": 7}, {"records": 999}, {"bytes": "1M"}]),
@@ -81,6 +97,11 @@ OBJECTS: dict[str, tuple[str, Callable[[Path], Any], list[Options]]] = {
     "vcf.gz": ("vcf", lambda path: write_bgzf(path, variants()), [{"n": 7}, {"region": ["chr1", "chr2:5000-70000"]}]),
     "bam": ("bam", write_bam, [{"n": 7}, {"region": "chr1:1000-20000"}]),
     "bcf": ("bcf", write_bcf, [{"n": 7}, {"region": "chr2"}]),
+    "las": ("las", write_points, [{"n": 7}, {"tiles": 9}, {"bounds": (0, 0, 10, 10)}]),
+    "laz": ("laz", write_points, [{"n": 7}, {"tiles": 9}, {"bounds": (0, 0, 10, 10)}]),
+    "copc.laz": ("copc", copy_copc, [{"n": 7}, {"tiles": 9}]),
+    "tif": ("tiff", write_raster, [{"n": 7}, {"tiles": 9}, {"bounds": (500_000, 4_599_000, 501_000, 4_600_000)}]),
+    "parquet": ("parquet", write_parquet, [{"n": 7}, {"records": 999}, {"n": 7, "columns": ["c1", "c7", "c30"]}]),
 }
 
 
