@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import neardata
 import pytest
 
 WAIT = 60.0
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Variables that point a client at a platform of these tests' own."""
-    folder = tmp_path_factory.mktemp("platform")
-    command = [sys.executable, "-m", "neardata"]
-    options = ["--data", str(folder / "data")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NEARDATA_"))}
-    log = folder / "log"
-    with log.open("wb") as output:
-        up = [*command, "up", *options, "--s3", "127.0.0.1:0", "--api", "127.0.0.1:0", "--workers", "2"]
-        process = subprocess.Popen(up, stdout=output, stderr=output, env=environment)
-    deadline = time.monotonic() + WAIT
-    while "API" not in log.read_text() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    exports = subprocess.run([*command, "env", *options], env=environment, capture_output=True, text=True, check=True)
-    variables = dict(re.findall(r"^export (\w+)='?([^'\n]*)'?$", exports.stdout, re.MULTILINE))
-    assert "NEARDATA_API" in variables, exports.stdout
-    yield variables
-    process.terminate()
-    assert process.wait(WAIT) == 0, log.read_text()
-
-
-@pytest.fixture
-def environment(platform: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in platform.items():
-        monkeypatch.setenv(name, value)
 
 
 def test_calls_and_large_results(environment: None) -> None:

@@ -36,6 +36,7 @@ from ._executor import Executor
 from ._future import Future, as_completed, wait
 from ._native import ArrowStream, ObjectRef, Slice, __version__
 from ._slices import slices
+from .formats import format
 
 __all__ = [
     "AccessDeniedError",
@@ -65,6 +66,7 @@ __all__ = [
     "__version__",
     "as_completed",
     "cached",
+    "format",
     "slices",
     "wait",
 ]

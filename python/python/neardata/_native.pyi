@@ -67,8 +67,8 @@ class Slice:
         """Name of the format: `fastq`, `fasta`, `csv` or `text`."""
 
     @property
-    def selection(self) -> dict[str, Any]:
-        """Which part of the objects, in the format's own terms."""
+    def selection(self) -> Any:
+        """Which part of the objects, in the format's own terms: a dictionary for the formats of the core."""
 
     @property
     def objects(self) -> tuple[ObjectRef, ...]:
@@ -172,3 +172,24 @@ def fetch(uri: str) -> bytes:
 
 def run_cli(arguments: list[str], self_command: list[str]) -> int:
     """Run the `neardata` command and return its exit code; `self_command` is how it starts itself for workers."""
+
+def head(uri: str) -> str:
+    """Pin the current version of an object; gives it as slices name it, in JSON."""
+
+def put(uri: str, data: bytes) -> str:
+    """Write an object whole; gives what was written as slices name it, in JSON."""
+
+def upload_file(uri: str, path: str) -> str:
+    """Write an object with the contents of a local file, in parts if it is large; gives what was written, in JSON."""
+
+def delete(uri: str) -> None:
+    """Remove an object; one that is not there is fine."""
+
+def side_cars() -> str:
+    """Say below which address side-cars lie, as configured."""
+
+def core_formats() -> list[str]:
+    """Give the names of the formats that the core has."""
+
+def index(uri: str) -> None:
+    """Make sure that there is a fresh index of an object, if its format has one."""

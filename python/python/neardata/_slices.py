@@ -31,6 +31,7 @@ def slices(
     level: int | None = None,
     columns: Iterable[str] | None = None,
     header: bool = False,
+    format: str | None = None,
 ) -> list[_native.Slice]:
     """Cut an object into slices without rewriting it; index it first if it needs an index and has none.
 
@@ -66,6 +67,7 @@ def slices(
         level: overview level of an image; 0 is full resolution.
         columns: names of the columns to keep.
         header: the first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
+        format: name of a format that an installed package brings; by default it is told from the object.
 
     Returns:
         The slices in order. Give at most one of `n`, `bytes`, `records` and `tiles`; without one, a query is one slice.
@@ -92,6 +94,15 @@ def slices(
         raise TypeError("say how to cut: n=, bytes=, records= or tiles=; or what to find: region=, bounds= or window=")
     if mate2 is not None and (is_query or partitions == 0):
         raise TypeError("mate2= goes with n=, bytes= or records=")
+    from . import _user_formats
+
+    if found := _user_formats.find(os.fspath(uri), format):
+        if mate2 is not None:
+            raise TypeError(f"mate2= goes with FASTQ, not with {found.name}")
+        regions = request["regions"] or None
+        asked = {**request, "region": regions, "columns": request["columns"] or None}
+        del asked["regions"]
+        return _user_formats.slices(found, os.fspath(uri), asked)
     return _native.slices(os.fspath(uri), request, None if mate2 is None else os.fspath(mate2))
 
 
