@@ -1,8 +1,8 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_schema::SchemaRef;
 use arrow_schema::ffi::FFI_ArrowSchema;
+use arrow_schema::{Schema, SchemaRef};
 use neardata_formats::Batches;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -21,6 +21,17 @@ impl ArrowStream {
     pub(crate) fn new(batches: Batches) -> Self {
         Self { schema: batches.schema(), batches: Mutex::new(Some(batches)) }
     }
+}
+
+/// The schema of anything that has one in the PyCapsule interface, such as `pyarrow.schema`.
+pub(crate) fn schema(object: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
+    let capsule = object.call_method0("__arrow_c_schema__")?.cast_into::<PyCapsule>()?;
+    let pointer = capsule.pointer_checked(Some(c"arrow_schema"))?;
+    // SAFETY: a capsule of this name points to an ArrowSchema (the interface says so, and the name was just checked) which lives as
+    // long as the capsule; it is borrowed while `capsule` is held here, and not released.
+    let schema = unsafe { pointer.cast::<FFI_ArrowSchema>().as_ref() };
+    let schema = Schema::try_from(schema).map_err(|error| value_error(error.to_string()))?;
+    Ok(Arc::new(schema))
 }
 
 #[pymethods]

@@ -5,6 +5,7 @@
 
 mod arrow;
 mod errors;
+mod objects;
 mod settings;
 mod slice;
 mod slicing;
@@ -42,7 +43,9 @@ mod _native {
     #[pymodule_export]
     use super::{
         arrow::ArrowStream,
-        fetch, parse_bytes, run_cli,
+        fetch,
+        objects::{core_formats, delete, head, index, put, side_cars, upload_file},
+        parse_bytes, run_cli,
         settings::cache_folder,
         slice::{ObjectRef, Slice},
         slicing::slices,

@@ -1,9 +1,10 @@
 use neardata_core::{ObjectRef as CoreObject, Pin, Slice as CoreSlice};
+use neardata_formats::ArrowOptions;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple, PyType};
+use pyo3::types::{PyModule, PyTuple, PyType};
 
-use crate::arrow::ArrowStream;
-use crate::errors::Failure;
+use crate::arrow::{self, ArrowStream};
+use crate::errors::{Failure, value_error};
 use crate::{slicing, stream::SliceStream, values};
 
 /// One version of one object.
@@ -71,6 +72,16 @@ impl std::hash::Hash for Slice {
     }
 }
 
+impl Slice {
+    /// Where formats of the user's are read, if the core does not know this slice's.
+    fn of_python<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyModule>>> {
+        match slicing::reading()?.formats().contains(&slf.get().slice.format.as_str()) {
+            true => Ok(None),
+            false => slf.py().import("neardata._user_formats").map(Some),
+        }
+    }
+}
+
 #[pymethods]
 impl Slice {
     #[new]
@@ -103,18 +114,46 @@ impl Slice {
     }
 
     #[pyo3(signature = (object = 0))]
-    fn read<'py>(&self, py: Python<'py>, object: usize) -> PyResult<Bound<'py, PyBytes>> {
-        slicing::read_all(py, &self.slice, object)
+    fn read<'py>(slf: &Bound<'py, Self>, object: usize) -> PyResult<Bound<'py, PyAny>> {
+        match Self::of_python(slf)? {
+            Some(formats) => formats.call_method1("read", (slf, object)),
+            None => slicing::read_all(slf.py(), &slf.get().slice, object).map(Bound::into_any),
+        }
     }
 
     #[pyo3(signature = (object = 0))]
-    fn open<'py>(&self, py: Python<'py>, object: usize) -> PyResult<Bound<'py, PyAny>> {
-        let reader = slicing::open(py, &self.slice, object)?;
+    fn open<'py>(slf: &Bound<'py, Self>, object: usize) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(formats) = Self::of_python(slf)? {
+            return formats.call_method1("open_slice", (slf, object));
+        }
+        let py = slf.py();
+        let reader = slicing::open(py, &slf.get().slice, object)?;
         py.import("neardata._slices")?.getattr("open_stream")?.call1((SliceStream::new(reader),))
     }
 
-    fn to_arrow(&self, py: Python<'_>) -> Result<ArrowStream, Failure> {
-        Ok(ArrowStream::new(slicing::batches(py, &self.slice)?))
+    #[pyo3(signature = (columns = None, *, object = 0, schema = None, separator = None, header_row = true))]
+    fn to_arrow<'py>(
+        slf: &Bound<'py, Self>,
+        columns: Option<Vec<String>>,
+        object: usize,
+        schema: Option<&Bound<'py, PyAny>>,
+        separator: Option<char>,
+        header_row: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(formats) = Self::of_python(slf)? {
+            return formats.call_method1("to_arrow", (slf,));
+        }
+        let separator = separator.map(u8::try_from).transpose();
+        let options = ArrowOptions {
+            object,
+            columns: columns.unwrap_or_default(),
+            schema: schema.map(arrow::schema).transpose()?,
+            separator: separator.map_err(|_| value_error("a separator is one character of ASCII"))?,
+            header_row,
+            ..ArrowOptions::default()
+        };
+        let batches = slicing::batches(slf.py(), &slf.get().slice, &options)?;
+        Ok(Bound::new(slf.py(), ArrowStream::new(batches))?.into_any())
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (String,)) {

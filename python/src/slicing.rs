@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use neardata_core::{ObjectUri, Slice as CoreSlice};
-use neardata_formats::{Batches, Bounds, Cut, FormatError, Partition, SideCars, SliceReader, Slicer};
+use neardata_formats::{ArrowOptions, Batches, Bounds, Cut, FormatError, Partition, SideCars, SliceReader, Slicer};
 use neardata_store::Stores;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -28,7 +28,7 @@ struct Made {
 /// own, as the threads that serve its parent's do not exist there.
 ///
 /// To be called while attached to the interpreter, so that no other Python thread changes the environment meanwhile.
-fn stores() -> Result<Stores, Failure> {
+pub(crate) fn stores() -> Result<Stores, Failure> {
     let mut made = STORES.lock().unwrap_or_else(PoisonError::into_inner);
     let (process, environment) = (std::process::id(), settings::environment());
     match &*made {
@@ -42,12 +42,12 @@ fn stores() -> Result<Stores, Failure> {
     Ok(stores)
 }
 
-fn slicer() -> Result<Slicer, Failure> {
+pub(crate) fn slicer() -> Result<Slicer, Failure> {
     Ok(Slicer::new(stores()?, SideCars { root: settings::side_cars()? }))
 }
 
 /// A slicer that only reads: slices say themselves where their side-cars lie.
-fn reading() -> Result<Slicer, Failure> {
+pub(crate) fn reading() -> Result<Slicer, Failure> {
     Ok(Slicer::new(stores()?, SideCars { root: ObjectUri::from_path("/") }))
 }
 
@@ -112,9 +112,9 @@ fn gather(reader: &mut SliceReader) -> Result<Vec<u8>, Failure> {
 }
 
 /// A slice as Arrow record batches.
-pub(crate) fn batches(py: Python<'_>, slice: &CoreSlice) -> Result<Batches, Failure> {
+pub(crate) fn batches(py: Python<'_>, slice: &CoreSlice, options: &ArrowOptions) -> Result<Batches, Failure> {
     let slicer = reading()?;
-    py.detach(|| Ok(slicer.arrow(slice)?))
+    py.detach(|| Ok(slicer.arrow_with(slice, options)?))
 }
 
 /// What a caller asked for, in the words of `neardata.slices`.

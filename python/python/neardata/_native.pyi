@@ -101,16 +101,33 @@ class Slice:
 
         """
 
-    def to_arrow(self) -> ArrowStream:
+    def to_arrow(
+        self,
+        columns: list[str] | None = None,
+        *,
+        object: int = 0,
+        schema: Any = None,
+        separator: str | None = None,
+        header_row: bool = True,
+    ) -> ArrowStream:
         """Read the slice as Arrow record batches.
 
         What comes back is taken, once and without a copy, by everything that knows the Arrow PyCapsule interface:
 
         ```python
         pyarrow.table(part.to_arrow())
-        polars.DataFrame(part.to_arrow())
-        duckdb.sql("select count(*) from batches")         # where batches = part.to_arrow()
+        polars.DataFrame(part.to_arrow(["chrom", "pos"]))
+        batches = part.to_arrow()
+        duckdb.sql("select count(*) from batches")
         ```
+
+        Args:
+            columns: names of the columns wanted, in this order; what is not wanted is not decoded.
+            object: which of the objects, from 0; 1 is the second mate of paired reads.
+            schema: types of columns that cannot be told from the data (CSV, JSON Lines, INFO and FORMAT of variants): anything with
+                `__arrow_c_schema__`, such as `pyarrow.schema`.
+            separator: what stands between the fields of CSV; told from the first rows if absent.
+            header_row: whether the first row of CSV names the columns.
 
         Raises:
             neardata.ObjectChangedError: the object is not the version the slice was made for.

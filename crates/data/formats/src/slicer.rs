@@ -114,6 +114,11 @@ impl Slicer {
         self
     }
 
+    /// Names of the formats it knows.
+    pub fn formats(&self) -> Vec<&'static str> {
+        Format::all().map(Format::name).chain(self.tables.iter().map(|format| format.name())).collect()
+    }
+
     /// The same with other index parameters; a side-car made with different ones is rebuilt.
     pub fn with_options(mut self, options: IndexOptions) -> Self {
         self.options = options;

@@ -164,6 +164,11 @@ impl Format {
         FORMATS.iter().find(|entry| entry.format == self).unwrap_or(&FORMATS[FORMATS.len() - 1])
     }
 
+    /// Every format, in the order they are tried.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(|entry| entry.format)
+    }
+
     /// Its name, as slices carry it.
     ///
     /// ```
