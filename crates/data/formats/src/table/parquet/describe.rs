@@ -17,7 +17,7 @@ pub(super) fn describe(object: &dyn RangedRead, footer: &Footer) -> Result<Descr
     let file = metadata.file_metadata();
     let chunks = || metadata.row_groups().iter().flat_map(|group| group.columns());
     let uncompressed = chunks().map(|chunk| chunk.uncompressed_size().max(0) as u64).fold(0, u64::saturating_add);
-    let codecs: BTreeSet<String> = chunks().map(|chunk| codec(chunk)).collect();
+    let codecs: BTreeSet<String> = chunks().map(codec).collect();
     let mut facts = vec![("row groups".to_owned(), metadata.num_row_groups().to_string())];
     if !codecs.is_empty() {
         facts.push(("compression".to_owned(), codecs.into_iter().collect::<Vec<_>>().join(", ")));

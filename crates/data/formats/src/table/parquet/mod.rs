@@ -132,3 +132,78 @@ impl Table for File {
 fn damaged(name: &str, offset: u64, reason: &str) -> FormatError {
     FormatError::Damaged { name: name.to_owned(), format: FORMAT, offset, reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    use neardata_core::MemoryObject;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+    use crate::Partition;
+
+    const COLUMNS: i64 = 4;
+
+    /// Three row groups of four columns of numbers that do not compress.
+    fn stored() -> Vec<u8> {
+        let column = |seed: i64| {
+            let number = |row: i64| (row * COLUMNS + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64);
+            Arc::new(Int64Array::from_iter_values((0..300_000).map(number))) as ArrayRef
+        };
+        let columns = (0..COLUMNS).map(|seed| (format!("c{seed}"), column(seed)));
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(100_000))
+            .set_dictionary_enabled(false)
+            .set_data_page_row_count_limit(10_000)
+            .build();
+        let mut out = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        out
+    }
+
+    /// Bytes fetched to read every slice of a cut, footers aside, per byte of the object.
+    fn fetched(stored: &[u8], cut: &Cut, copies: bool) -> f64 {
+        let object = Arc::new(MemoryObject::new("x.parquet", stored.to_vec()));
+        let open = || Parquet.open(vec![object.clone() as Arc<dyn RangedRead>]).unwrap();
+        let selections = open().cut(cut, None).unwrap();
+        let mut bytes = 0;
+        for selection in &selections {
+            let table = open();
+            let before = object.bytes_fetched();
+            if copies {
+                table.bytes(selection, None, 0).unwrap().for_each(|piece| drop(piece.unwrap()));
+            } else {
+                table.arrow(selection, None).unwrap().for_each(|batch| drop(batch.unwrap()));
+            }
+            bytes += object.bytes_fetched() - before;
+        }
+        bytes as f64 / stored.len() as f64
+    }
+
+    #[test]
+    fn each_byte_is_fetched_about_once() {
+        let stored = stored();
+        for copies in [false, true] {
+            // Cuts between row groups cost nothing. Slices that meet within a page both fetch it: here a page is a tenth of a group,
+            // and there are nine such places, or four.
+            let pages = |cuts: f64| 1.05 + cuts / 30.0;
+            let cuts = [
+                (Partition::Count(1), 1.001),
+                (Partition::Count(3), 1.001),
+                (Partition::Count(12), pages(9.0)),
+                (Partition::Records(70_000), pages(4.0)),
+            ];
+            for (partition, most) in cuts {
+                let times = fetched(&stored, &Cut::by(partition), copies);
+                assert!(times <= most, "{partition:?}, copies {copies}: {times}");
+            }
+            let one = Cut { columns: vec!["c2".into()], ..Cut::by(Partition::Count(3)) };
+            let times = fetched(&stored, &one, copies);
+            assert!(times <= 0.26, "one column of four, copies {copies}: {times}");
+        }
+    }
+}

@@ -105,12 +105,15 @@ impl Reader {
     }
 }
 
+/// What an error of the `parquet` crate means.
+type Explain = dyn Fn(&dyn std::fmt::Display) -> FormatError + Send;
+
 struct OpenGroup {
     reader: ParquetRecordBatchReader,
     /// Rows still to come.
     left: u64,
     offset: u64,
-    explain: Box<dyn Fn(&dyn std::fmt::Display) -> FormatError + Send>,
+    explain: Box<Explain>,
 }
 
 impl OpenGroup {

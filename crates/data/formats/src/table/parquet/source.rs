@@ -14,8 +14,8 @@ use super::page_header::{self, DATA_PAGE, DATA_PAGE_V2, DICTIONARY_PAGE, Failure
 use super::{FORMAT, damaged};
 use crate::FormatError;
 
-/// Bytes read to look at a page header: most headers take less than 100 bytes, statistics in them seldom more than 1 KB.
-const LOOK: u64 = 2 * 1024;
+/// Bytes read to look at a page header: most take less than 100; a longer one is read again.
+const LOOK: u64 = 512;
 /// Chunks up to this size are read whole rather than page by page.
 const SMALL: u64 = 32 * 1024;
 
