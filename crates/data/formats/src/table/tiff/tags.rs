@@ -76,7 +76,7 @@ pub(super) mod compression {
             ZSTD => "ZSTD",
             50001 => "WebP",
             50002 | 52546 => "JPEG XL",
-            _ => return format!("compression {code}"),
+            _ => return format!("code {code}"),
         };
         name.to_owned()
     }
