@@ -8,7 +8,7 @@ use crate::table::Batches;
 use crate::whole::Records;
 use crate::{Format, FormatError};
 
-/// A batch ends after so many bytes of records.
+/// A batch ends after so many bytes of records, or of the columns they leave empty.
 const BATCH_BYTES: usize = 16 << 20;
 /// A longer record is not held in memory: the text of a batch must also stay below 2 GiB.
 const LINE_LIMIT: usize = 1 << 30;
@@ -73,7 +73,7 @@ impl Decoder {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, FormatError> {
         let mut bytes = 0;
         self.numbers.clear();
-        while self.numbers.len() < self.batch_rows && bytes < BATCH_BYTES {
+        while self.numbers.len() < self.batch_rows && bytes + self.columns.weight() < BATCH_BYTES {
             let Some(length) = self.next_record()? else { break };
             let pushed = self.columns.push(&self.held[self.at..self.at + length]);
             match pushed {

@@ -96,6 +96,10 @@ impl Columns for Json {
         Ok(true)
     }
 
+    fn weight(&self) -> usize {
+        4 * self.ends.len() * self.schema.fields().len()
+    }
+
     fn finish(&mut self) -> Result<Vec<ArrayRef>, Wrong> {
         let arrays = flush(&mut self.decoder, self.schema.fields()).map_err(|error| self.blame(&error))?;
         self.lines.clear();

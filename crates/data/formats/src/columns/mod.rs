@@ -75,6 +75,11 @@ trait Columns: Send {
     /// Adds a whole record; false if it is blank and gives no row.
     fn push(&mut self, record: &[u8]) -> Result<bool, Wrong>;
 
+    /// Bytes gathered beyond those of the records: a short record may leave many columns empty, and those take room.
+    fn weight(&self) -> usize {
+        0
+    }
+
     /// The columns gathered since the last call; starts new ones.
     fn finish(&mut self) -> Result<Vec<ArrayRef>, Wrong>;
 }

@@ -231,6 +231,7 @@ impl Variants {
         if samples != self.samples && count > 0 {
             return Err(Wrong::record(format!("it has {samples} samples, its header has {}", self.samples)));
         }
+        self.expect_keys(count as usize)?;
         let row = self.rows;
         let mut text = String::new();
         for _ in 0..count {

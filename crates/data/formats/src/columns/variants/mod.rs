@@ -19,6 +19,8 @@ use crate::{Format, FormatError};
 use header::Header;
 use typed::{Kind, Shape, Typed, list_of};
 
+/// A record with more FORMAT entries than this is refused.
+const MOST_ENTRIES: usize = 1 << 28;
 /// Columns that every record has.
 const FIXED: usize = 7;
 
@@ -35,6 +37,8 @@ pub(super) struct Variants {
     /// In the order asked for: a fixed column, or one of `info` or `format`.
     order: Vec<Place>,
     rows: usize,
+    /// Entries given to columns since the last batch, missing ones included.
+    entries: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -182,6 +186,7 @@ impl Variants {
             fixed: Fixed::new(&wanted),
             order,
             rows: 0,
+            entries: 0,
         })
     }
 }
@@ -221,6 +226,7 @@ impl Columns for Variants {
 
     fn push(&mut self, record: &[u8]) -> Result<bool, Wrong> {
         self.rows += 1;
+        self.entries += self.info.columns.len() + self.format.columns.len();
         let pushed = if self.binary { self.push_bcf(record)? } else { self.push_vcf(super::line_of(record))? };
         if pushed {
             self.info.end_row(self.rows);
@@ -229,7 +235,12 @@ impl Columns for Variants {
         Ok(pushed)
     }
 
+    fn weight(&self) -> usize {
+        4 * self.entries
+    }
+
     fn finish(&mut self) -> Result<Vec<ArrayRef>, Wrong> {
+        self.entries = 0;
         let mut arrays = Vec::with_capacity(self.order.len());
         for place in self.order.clone() {
             let array = match place {
@@ -252,6 +263,22 @@ impl Columns for Variants {
             arrays.extend(array);
         }
         Ok(arrays)
+    }
+}
+
+impl Variants {
+    /// Makes sure that so many FORMAT keys of every sample are no more than memory holds: samples may leave out what is missing, so
+    /// that a short record can have any number of entries.
+    fn expect_keys(&mut self, keys: usize) -> Result<(), Wrong> {
+        let entries = keys.min(self.format.columns.len()).saturating_mul(self.samples);
+        if entries > MOST_ENTRIES {
+            let samples = self.samples;
+            return Err(Wrong::Record(format!(
+                "{keys} FORMAT keys of {samples} samples are too many for Arrow: name fewer with `columns=`"
+            )));
+        }
+        self.entries += entries;
+        Ok(())
     }
 }
 

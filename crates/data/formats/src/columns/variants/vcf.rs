@@ -65,6 +65,7 @@ impl Variants {
         if self.format.columns.is_empty() && !self.format.strict {
             return Ok(());
         }
+        self.expect_keys(keys.split(|byte| *byte == b':').count())?;
         // What is still to come of each sample.
         let mut rests: Vec<Option<&[u8]>> = samples.into_iter().map(Some).collect();
         for key in keys.split(|byte| *byte == b':') {
