@@ -91,6 +91,8 @@ OBJECTS: dict[str, tuple[str, Callable[[Path], Any], list[Options]]] = {
     "fastq": ("fastq", lambda path: path.write_bytes(reads()), [{"n": 7}]),
     "fasta.gz": ("fasta", lambda path: path.write_bytes(gzip.compress(sequences())), [{"n": 7}]),
     "csv.gz": ("csv", lambda path: path.write_bytes(gzip.compress(rows())), [{"n": 7}]),
+    "tsv": ("tsv", lambda path: path.write_bytes(rows().replace(b",", b"\t")), [{"n": 7}, {"n": 7, "header": True}]),
+    "jsonl": ("jsonl", lambda path: path.write_bytes(b'{"number": 1}\n' * RECORDS), [{"n": 7}]),
     "txt.gz": ("text", lambda path: path.write_bytes(gzip.compress(rows())), [{"n": 7}]),
     "sam": ("sam", lambda path: path.write_bytes(alignments()), [{"n": 7}]),
     "vcf": ("vcf", lambda path: path.write_bytes(variants()), [{"n": 7}]),
@@ -139,6 +141,7 @@ def test_slices_are_small_and_keep_secrets(bucket: Any, tmp_path: Path, ending: 
     name, write, cuts = OBJECTS[ending]
     path = tmp_path / f"object.{ending}"
     write(path)
+    needs_core(path, name)
     bucket.upload_file(str(path), "pickles", path.name)
     for options in cuts:
         parts = neardata.slices(f"s3://pickles/{path.name}", **options)

@@ -99,8 +99,7 @@ def slices(
     if found := _user_formats.find(os.fspath(uri), format):
         if mate2 is not None:
             raise TypeError(f"mate2= goes with FASTQ, not with {found.name}")
-        regions = request["regions"] or None
-        asked = {**request, "region": regions, "columns": request["columns"] or None}
+        asked = {**request, "region": request["regions"] or None, "columns": request["columns"] or None, "header": header or None}
         del asked["regions"]
         return _user_formats.slices(found, os.fspath(uri), asked)
     return _native.slices(os.fspath(uri), request, None if mate2 is None else os.fspath(mate2))

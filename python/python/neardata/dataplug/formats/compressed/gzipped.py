@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .... import _native
     from ...cloudobject import CloudObject
 
-LINES_A_RECORD = {"text": 1, "fastq": 4}
+LINES_A_RECORD = {"text": 1, "jsonl": 1, "fastq": 4}
 
 
 def _attributes(co: CloudObject) -> dict[str, Any]:
