@@ -5,6 +5,7 @@
 //! [`Slicer::with_format`](crate::Slicer::with_format) and are checked by [`crate::conformance::tables`].
 
 mod batches;
+mod cram;
 mod cut;
 mod description;
 mod driver;
@@ -27,7 +28,7 @@ pub use driver::{Prepared, TableSummary};
 
 /// Every table format of this crate, in the order they are tried.
 pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
-    Vec::new()
+    vec![Arc::new(cram::Cram)]
 }
 
 /// Consecutive pieces of a file.
