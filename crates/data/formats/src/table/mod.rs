@@ -6,6 +6,7 @@
 
 mod batches;
 mod contain;
+mod cram;
 mod cut;
 mod description;
 mod driver;
@@ -39,6 +40,7 @@ pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
         Arc::new(las::PointCloud::Las),
         Arc::new(Tiff),
         Arc::new(parquet::Parquet),
+        Arc::new(cram::Cram),
     ]
 }
 
