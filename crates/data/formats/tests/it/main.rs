@@ -5,6 +5,7 @@
 mod errors;
 mod fuzz;
 mod large;
+mod las;
 mod law;
 mod npy;
 mod sidecars;
