@@ -85,7 +85,7 @@ fn grid(count: i32) -> Vec<u8> {
 #[test]
 fn every_point_is_in_one_slice() {
     let (_, suite, ..) = suite("law");
-    let generated = [0, 1, 2, 99, 1000].map(grid);
+    let generated = [0, 1, 2, 99, 400].map(grid);
     for las in &generated {
         let objects = [("g.las", las.clone()), ("g.laz", laz(las, 100)), ("one.laz", laz(las, 1))];
         for (name, bytes) in &objects {
@@ -205,13 +205,13 @@ fn malformed_clouds_are_errors() {
     let files = FILES.iter().map(|(name, bytes)| (*name, *bytes)).chain([("g.las", &grid[..]), ("g.laz", &generated[..])]);
     for (name, bytes) in files {
         assert!(exercise(bytes).is_ok(), "{name}: {:?}", exercise(bytes));
-        let step = bytes.len() / 400 + 1;
+        let step = bytes.len() / 150 + 1;
         for length in (0..bytes.len()).step_by(step).chain(0..bytes.len().min(450)) {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| exercise(&bytes[..length]).ok()));
             assert!(outcome.is_ok(), "{name} cut at {length} panics");
         }
-        for place in (0..bytes.len()).step_by(step).chain(0..bytes.len().min(700)) {
-            for bit in [0, 3, 7] {
+        for place in (0..bytes.len()).step_by(step).chain(0..bytes.len().min(480)) {
+            for bit in [0, 7] {
                 let mut changed = bytes.to_vec();
                 changed[place] ^= 1 << bit;
                 let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| exercise(&changed).ok()));
