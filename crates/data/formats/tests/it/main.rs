@@ -7,6 +7,7 @@ mod cram;
 mod errors;
 mod fuzz;
 mod large;
+mod las;
 mod law;
 mod lazy;
 mod npy;
