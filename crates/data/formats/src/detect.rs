@@ -74,9 +74,7 @@ const KNOWN_STRANGERS: &[(&[u8], &str, &str)] = &[
     (b"BZh", "bzip2", "Recompress it: `bzip2 -dc FILE | bgzip > FILE.gz`"),
     (b"\xfd7zXZ\0", "xz", "Recompress it: `xz -dc FILE | bgzip > FILE.gz`"),
     (b"PK\x03\x04", "a zip archive", "Unpack it first"),
-    (b"CRAM", "CRAM", "Convert it: `samtools fastq FILE | bgzip > FILE.fastq.gz`"),
     (b"NCBI.sra", "SRA", "Convert it: `fasterq-dump FILE`"),
-    (b"PAR1", "Parquet", "It is not sliced by this version"),
 ];
 
 /// Finds out what an object is: by magic bytes, then by its name. Reads its first 64 KiB at most.

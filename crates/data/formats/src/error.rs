@@ -18,7 +18,8 @@ pub enum FormatError {
     Slice(#[from] SliceError),
     /// The object is in no format known here.
     #[error(
-        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV, TSV, JSON Lines and text, each plain, gzip, BGZF or Zstandard. {remedy}"
+        "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV, TSV, JSON Lines and text, each plain, gzip, BGZF \
+         or Zstandard; CRAM, LAS, LAZ, COPC, GeoTIFF, imzML and Parquet. {remedy}"
     )]
     Unknown {
         /// the object

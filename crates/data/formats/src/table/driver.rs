@@ -86,13 +86,14 @@ impl Slicer {
     ) -> Result<Vec<Slice>, FormatError> {
         let Opened { sources, table } = self.open_table(format, uri)?;
         let indexed = if table.needs_index(cut) { Some(self.indexed_table(format, &sources, &*table, progress)?) } else { None };
+        let reads_need_index = table.reads_need_index(cut);
         let selections = table.cut(cut, indexed.as_ref().map(|indexed| &*indexed.body))?;
         let slice = |selection| Slice {
             v: Slice::VERSION,
             format: format.name().to_owned(),
             objects: sources.clone(),
             selection,
-            index: indexed.iter().map(|indexed| indexed.side_car.clone()).collect(),
+            index: indexed.iter().filter(|_| reads_need_index).map(|indexed| indexed.side_car.clone()).collect(),
         };
         Ok(selections.into_iter().map(slice).collect())
     }

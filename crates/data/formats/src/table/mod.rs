@@ -77,9 +77,14 @@ pub trait Table: Send + Sync {
     /// What its header says, for people and for the catalog.
     fn describe(&self) -> Result<Description, FormatError>;
 
-    /// Whether this cut needs the index; its slices then name it, and reading them gets it too.
+    /// Whether this cut needs the index.
     fn needs_index(&self, _cut: &Cut) -> bool {
         false
+    }
+
+    /// Whether slices of this cut, which needs the index, need it to be read as well.
+    fn reads_need_index(&self, _cut: &Cut) -> bool {
+        true
     }
 
     /// Writes the index in one streaming pass with bounded memory, and says what it learned.

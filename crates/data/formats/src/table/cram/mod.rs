@@ -62,6 +62,10 @@ impl Table for CramTable {
         true
     }
 
+    fn reads_need_index(&self, _cut: &Cut) -> bool {
+        false
+    }
+
     fn build_index(&self, out: &mut dyn Write, progress: &dyn Fn(Progress)) -> Result<Description, FormatError> {
         let found = index::build(self.object.as_ref(), self.head.end(), out, progress)?;
         let mut description = self.head.describe();
