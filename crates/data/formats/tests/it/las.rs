@@ -205,12 +205,14 @@ fn malformed_clouds_are_errors() {
     let files = FILES.iter().map(|(name, bytes)| (*name, *bytes)).chain([("g.las", &grid[..]), ("g.laz", &generated[..])]);
     for (name, bytes) in files {
         assert!(exercise(bytes).is_ok(), "{name}: {:?}", exercise(bytes));
-        let step = bytes.len() / 150 + 1;
-        for length in (0..bytes.len()).step_by(step).chain(0..bytes.len().min(450)) {
+        // A decoder of a chunk is slow to make, and this one has a node for every few points.
+        let cases = if name == "simple_with_page.copc.laz" { 25 } else { 300 };
+        let step = if bytes.len() < 1100 { 1 } else { bytes.len() / cases };
+        for length in (0..bytes.len()).step_by(step) {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| exercise(&bytes[..length]).ok()));
             assert!(outcome.is_ok(), "{name} cut at {length} panics");
         }
-        for place in (0..bytes.len()).step_by(step).chain(0..bytes.len().min(480)) {
+        for place in (0..bytes.len()).step_by(step) {
             for bit in [0, 7] {
                 let mut changed = bytes.to_vec();
                 changed[place] ^= 1 << bit;
@@ -233,7 +235,7 @@ fn a_truncated_cloud_says_so() {
 #[test]
 #[ignore = "takes a while; prints figures"]
 fn bytes_of_tiles_in_flight_line_order() {
-    let lines = 20;
+    let lines = 20_i64;
     let each = 4_000_000 / lines;
     let mut state = 7_u64;
     let mut random = move |below: u64| {
@@ -244,7 +246,7 @@ fn bytes_of_tiles_in_flight_line_order() {
     let file = las(points.map(|(line, step)| {
         let along = (step * 1_000_000 / each) as i32;
         let along = if line % 2 == 0 { along } else { 1_000_000 - along };
-        [along, line as i32 * 50_000 + random(50_000) as i32, random(1000) as i32]
+        [along, (line * 50_000) as i32 + random(50_000) as i32, random(1000) as i32]
     }));
     let size = file.len() as f64;
     let object: Arc<Counting> = Arc::new(Counting { inner: MemoryObject::new("x", file), reads: Default::default() });

@@ -74,7 +74,7 @@ impl Header {
             }
             None => object.read(ByteRange::new(0, header.data))?,
         };
-        header.vlrs = header.read_vlrs(&all)?;
+        header.vlrs = header.read_vlrs(&all);
         Ok(header)
     }
 
@@ -168,20 +168,21 @@ impl Header {
         }
     }
 
-    fn read_vlrs(&self, all: &Bytes) -> Result<Vec<Vlr>, FormatError> {
+    fn read_vlrs(&self, all: &Bytes) -> Vec<Vlr> {
         let (mut at, end) = (self.raw.len(), self.data as usize);
         let mut vlrs = Vec::new();
         for number in 0..u32_at(&self.raw, 100) {
             let length = VLR_HEADER + usize::from(u16_at(all, at + 20));
             if at + VLR_HEADER > end || at + length > end {
-                let reason = format!("variable length record {number} reaches into the points");
-                return Err(self.damaged(at as u64, reason));
+                // Programs count wrong, and readers put up with it: the points are not touched.
+                tracing::warn!(object = self.name, number, "a variable length record reaches into the points; it is left out");
+                break;
             }
             let raw = all.slice(at..at + length);
             vlrs.push(Vlr { user: text_at(&raw, 2, 16), record: u16_at(&raw, 18), raw });
             at += length;
         }
-        Ok(vlrs)
+        vlrs
     }
 
     /// First byte behind the points that is known to be none of theirs.
