@@ -13,13 +13,13 @@ use neardata_formats::{Bounds, Cut, FormatError, Partition, SideCars, Slicer};
 use neardata_store::{StoreOptions, Stores};
 
 const FILES: [(&str, &[u8]); 7] = [
-    ("1.0_0.las", include_bytes!("las/1.0_0.las")),
-    ("unregistered_extra_bytes.las", include_bytes!("las/unregistered_extra_bytes.las")),
-    ("test1_4.las", include_bytes!("las/test1_4.las")),
-    ("autzen.laz", include_bytes!("las/autzen.laz")),
-    ("1_4_w_evlr.laz", include_bytes!("las/1_4_w_evlr.laz")),
-    ("autzen.copc.laz", include_bytes!("las/autzen.copc.laz")),
-    ("simple_with_page.copc.laz", include_bytes!("las/simple_with_page.copc.laz")),
+    ("1.0_0.las", include_bytes!("../data/las/1.0_0.las")),
+    ("unregistered_extra_bytes.las", include_bytes!("../data/las/unregistered_extra_bytes.las")),
+    ("test1_4.las", include_bytes!("../data/las/test1_4.las")),
+    ("autzen.laz", include_bytes!("../data/las/autzen.laz")),
+    ("1_4_w_evlr.laz", include_bytes!("../data/las/1_4_w_evlr.laz")),
+    ("autzen.copc.laz", include_bytes!("../data/las/autzen.copc.laz")),
+    ("simple_with_page.copc.laz", include_bytes!("../data/las/simple_with_page.copc.laz")),
 ];
 
 fn suite(corner: &str) -> (Slicer, TableSuite, ObjectUri, Stores) {
