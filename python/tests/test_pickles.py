@@ -86,6 +86,13 @@ def copy_copc(path: Path) -> None:
 
 
 Options = dict[str, Any]
+
+
+def write_cram(path: Path) -> None:
+    options = ["-C", "--output-fmt-option", "no_ref=1", "--output-fmt-option", "seqs_per_slice=500"]
+    subprocess.run(["samtools", "view", *options, "-o", path, "-"], input=alignments(), check=True)
+
+
 OBJECTS: dict[str, tuple[str, Callable[[Path], Any], list[Options]]] = {
     "fastq.gz": ("fastq", lambda path: path.write_bytes(gzip.compress(reads(), 6)), [{"n": 7}, {"records": 999}, {"bytes": "1M"}]),
     "fastq": ("fastq", lambda path: path.write_bytes(reads()), [{"n": 7}]),
@@ -98,6 +105,7 @@ OBJECTS: dict[str, tuple[str, Callable[[Path], Any], list[Options]]] = {
     "vcf": ("vcf", lambda path: path.write_bytes(variants()), [{"n": 7}]),
     "vcf.gz": ("vcf", lambda path: write_bgzf(path, variants()), [{"n": 7}, {"region": ["chr1", "chr2:5000-70000"]}]),
     "bam": ("bam", write_bam, [{"n": 7}, {"region": "chr1:1000-20000"}]),
+    "cram": ("cram", write_cram, [{"n": 7}]),
     "bcf": ("bcf", write_bcf, [{"n": 7}, {"region": "chr2"}]),
     "las": ("las", write_points, [{"n": 7}, {"tiles": 9}, {"bounds": (0, 0, 10, 10)}]),
     "laz": ("laz", write_points, [{"n": 7}, {"tiles": 9}, {"bounds": (0, 0, 10, 10)}]),

@@ -70,8 +70,7 @@ class BlockWindowSlice(FileSlice):
         """Where it lies: columns and rows, from the upper left."""
         from rasterio.windows import Window
 
-        window = self.slice.selection["window"]
-        return Window(window["col"], window["row"], window["width"], window["height"])
+        return Window(*self.slice.selection["window"])
 
     @property
     def tile_key(self) -> str:
@@ -94,9 +93,9 @@ def grid_partition_strategy(cloud_object: CloudObject, n_splits: int) -> list[Bl
         raise ValueError(f"n_splits must be a positive integer, not {n_splits}")
     parts = _preprocess.cut(cloud_object, tiles=n_splits * n_splits)
     windows = [part.selection["window"] for part in parts]
-    columns = sorted({window["col"] for window in windows})
-    rows = sorted({window["row"] for window in windows})
+    columns = sorted({column for column, *_ in windows})
+    rows = sorted({row for _, row, *_ in windows})
     return [
-        BlockWindowSlice(part, rows.index(window["row"]), columns.index(window["col"]))
-        for part, window in zip(parts, windows, strict=True)
+        BlockWindowSlice(part, rows.index(row), columns.index(column))
+        for part, (column, row, *_) in zip(parts, windows, strict=True)
     ]
