@@ -87,15 +87,12 @@ pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
     };
     let filled = texts.filter(|text| !text.as_ref().is_ok_and(|(text, _)| text.trim().is_empty()));
     let mut slices = filled.map(|text| text.and_then(|(text, place)| understand(&text, args.object, &place))).peekable();
+    if args.arrow {
+        return read_arrow(&slicer, slices.collect::<Result<_, _>>()?);
+    }
     let mut before = None;
     while let Some(slice) = slices.next() {
         let slice = slice?;
-        if args.arrow {
-            let mut stdout = io::stdout().lock();
-            let written = slicer.arrow(&slice)?.write_stream(&mut stdout);
-            written.map_err(|error| CliError::io("standard output", &error))?;
-            continue;
-        }
         let continues = |other: &Slice| other.format == slice.format && other.objects == slice.objects;
         let mut reader = slicer.read(&slice, args.object)?;
         // Slices of one object make one file: its header stands once, its end mark too.
@@ -109,6 +106,14 @@ pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
         before = Some(slice);
     }
     io::stdout().flush().map_err(|error| CliError::io("standard output", &error))
+}
+
+/// Writes slices as one Arrow IPC stream.
+fn read_arrow(slicer: &Slicer, slices: Vec<Slice>) -> Result<(), CliError> {
+    let (slicer, mut slices) = (slicer.clone(), slices.into_iter());
+    let Some(first) = slices.next() else { return Ok(()) };
+    let batches = slicer.arrow(&first)?.followed_by(slices.map(move |slice| slicer.arrow(&slice)));
+    batches.write_stream(&mut io::stdout().lock()).map_err(|error| CliError::io("standard output", &error))
 }
 
 fn understand(text: &str, object: usize, place: &str) -> Result<Slice, CliError> {

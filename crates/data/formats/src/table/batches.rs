@@ -49,6 +49,24 @@ impl Batches {
         Ok(Self { schema, batches: Box::new(batches) })
     }
 
+    /// These batches and then those of `rest`, which must have the same columns.
+    pub fn followed_by(self, rest: impl Iterator<Item = Result<Self, FormatError>> + Send + 'static) -> Self {
+        let schema = self.schema.clone();
+        let expected = self.schema;
+        let same_columns =
+            move |next: Result<Self, FormatError>| -> Box<dyn Iterator<Item = Result<RecordBatch, FormatError>> + Send> {
+                match next {
+                    Ok(next) if next.schema.fields() == expected.fields() => next.batches,
+                    Ok(_) => {
+                        let reason = "these slices have other columns than the ones before: read them on their own".to_owned();
+                        Box::new(std::iter::once(Err(FormatError::Query(reason))))
+                    }
+                    Err(error) => Box::new(std::iter::once(Err(error))),
+                }
+            };
+        Self::new(schema, self.batches.chain(rest.flat_map(same_columns)))
+    }
+
     /// Writes them as an Arrow IPC stream.
     pub fn write_stream(self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         let failed = |error: ArrowError| match error {
