@@ -109,7 +109,7 @@ fn found(
 
 /// Consecutive parts that end where `full(bytes so far of all parts, spectra of this part)` says so, but never between spectra of one
 /// pixel.
-fn parts<'f>(found: &'f [Found], mut full: impl FnMut(u128, u64) -> bool) -> impl Iterator<Item = &'f [Found]> {
+fn parts(found: &[Found], mut full: impl FnMut(u128, u64) -> bool) -> impl Iterator<Item = &[Found]> {
     let mut rest = found;
     let mut bytes = 0_u128;
     std::iter::from_fn(move || {

@@ -148,9 +148,8 @@ impl<'o> Writer<'o> {
         footer.intensity = footer.intensity.common(entry.intensity.number);
         footer.some_z |= entry.z.is_some();
         footer.all_z &= entry.z.is_some();
-        for axis in 0..3 {
-            footer.min[axis] = footer.min[axis].min(at[axis]);
-            footer.max[axis] = footer.max[axis].max(at[axis]);
+        for ((min, max), at) in footer.min.iter_mut().zip(&mut footer.max).zip(at) {
+            (*min, *max) = (at.min(*min), at.max(*max));
         }
         footer.shared = footer.shared.filter(|_| entry.shares_mz(&first));
         entry.encode(&mut self.block);

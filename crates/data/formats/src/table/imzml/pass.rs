@@ -8,7 +8,7 @@ use quick_xml::events::Event;
 use super::FORMAT;
 use super::describe::describe;
 use super::head::Head;
-use super::index::Writer;
+use super::index::{Footer, Writer};
 use super::spectrum::{Seen, Spectra, Tag};
 use super::xml::{Xml, damaged};
 use crate::table::{Description, Extent};
@@ -36,6 +36,24 @@ impl Learned {
             self.mz = Some([lowest.min(low), highest.max(high)]);
         }
     }
+
+    fn description(&self, head: &Head, footer: &Footer) -> Description {
+        let mut description = describe(head, Some(footer));
+        let axes = ["x", "y", "z"].into_iter().zip(footer.min.into_iter().zip(footer.max));
+        let known = if footer.some_z { 3 } else { 2 };
+        if self.count > 0 {
+            let extent = |(name, (min, max)): (&str, (i32, i32))| Extent { name: name.into(), min: min.into(), max: max.into() };
+            description.extents = axes.take(known).map(extent).collect();
+        }
+        let finite = self.mz.filter(|range| range.iter().all(|end| end.is_finite()));
+        description.extents.extend(finite.map(|[min, max]| Extent { name: "m/z".into(), min, max }));
+        description.facts.push(("peaks".into(), self.peaks.to_string()));
+        if self.more_arrays > 0 {
+            let count = self.more_arrays.to_string();
+            description.facts.push(("spectra with further arrays, which are not read".into(), count));
+        }
+        description
+    }
 }
 
 /// Reads the whole XML, writes the index, and says what the data set holds.
@@ -46,68 +64,69 @@ pub(super) fn index(
     progress: &dyn Fn(Progress),
 ) -> Result<Description, FormatError> {
     let name = xml.name();
-    let scratch = |source: io::Error| FormatError::Scratch { name: name.to_owned(), source };
     let mut events = Xml::all(xml);
     let head = Head::read(&mut events, name)?;
     let mut writer = Writer::new(out);
     let mut learned = Learned::default();
+    let tail_start = match head.closed {
+        true => head.list.end,
+        false => spectra(&mut events, &head, [xml, ibd], &mut writer, &mut learned, progress)?,
+    };
+    let end = document_end(&mut events, name)?;
+    let footer = writer.finish(ByteRange::new(tail_start, end)).map_err(|source| scratch(name, source))?;
+    progress(Progress { done: xml.size(), total: xml.size() });
+    if head.spectra.is_some_and(|said| said != learned.count) {
+        tracing::warn!(object = name, said = head.spectra, found = learned.count, "the list of spectra says another count");
+    }
+    Ok(learned.description(&head, &footer))
+}
+
+fn scratch(name: &str, source: io::Error) -> FormatError {
+    FormatError::Scratch { name: name.to_owned(), source }
+}
+
+/// Reads the list of spectra to its end tag; gives where that is.
+fn spectra(
+    events: &mut Xml<'_>,
+    head: &Head,
+    [xml, ibd]: [&dyn RangedRead; 2],
+    writer: &mut Writer<'_>,
+    learned: &mut Learned,
+    progress: &dyn Fn(Progress),
+) -> Result<u64, FormatError> {
+    let name = xml.name();
     let mut spectra = Spectra::default();
-    let mut tail_start = head.list.end;
-    while !head.closed {
+    loop {
         let (event, place) = events.next()?;
         let (tag, closed) = match event {
             Event::Start(tag) => (tag, false),
             Event::Empty(tag) => (tag, true),
-            Event::End(_) => {
-                tail_start = place.start;
-                break;
-            }
+            Event::End(_) => return Ok(place.start),
             _ => continue,
         };
         if tag.local_name().as_ref() != b"spectrum" {
             return Err(damaged(name, place.start, "the list of spectra holds something else"));
         }
-        let of_spectrum = |reason: &str| damaged(name, place.start, format!("spectrum {}: {reason}", learned.count));
+        let count = learned.count;
+        let of_spectrum = |reason: &str| damaged(name, place.start, format!("spectrum {count}: {reason}"));
         if closed {
             return Err(of_spectrum("it is empty"));
         }
-        let tag = Tag::of(&tag, place.start, learned.count);
-        let seen = spectra.read(&mut events, &head, tag)?.map_err(|reason| of_spectrum(&reason))?;
+        let tag = Tag::of(&tag, place.start, count);
+        let seen = spectra.read(events, head, tag)?.map_err(|reason| of_spectrum(&reason))?;
         let arrays = [("m/z", &seen.entry.mz), ("intensity", &seen.entry.intensity)];
         if let Some((what, array)) = arrays.iter().find(|(_, array)| array.beyond(ibd.size())) {
             let (bytes, start) = (array.encoded, array.offset);
-            let reason =
-                format!("incomplete .ibd: the {what} array of spectrum {} has {bytes} bytes from byte {start}", learned.count);
+            let reason = format!("incomplete .ibd: the {what} array of spectrum {count} has {bytes} bytes from byte {start}");
             return Err(damaged(ibd.name(), ibd.size(), reason));
         }
         seen.entry.check(xml.size(), ibd.size()).map_err(|reason| of_spectrum(&reason))?;
-        writer.push(&seen.entry).map_err(scratch)?;
+        writer.push(&seen.entry).map_err(|source| scratch(name, source))?;
         learned.take(&seen);
         if learned.count.is_multiple_of(TELL_EVERY) {
             progress(Progress { done: seen.entry.xml, total: xml.size() });
         }
     }
-    let end = document_end(&mut events, name)?;
-    let footer = writer.finish(ByteRange::new(tail_start, end)).map_err(scratch)?;
-    progress(Progress { done: xml.size(), total: xml.size() });
-    if head.spectra.is_some_and(|said| said != learned.count) {
-        tracing::warn!(object = name, said = head.spectra, found = learned.count, "the list of spectra says another count");
-    }
-    let mut description = describe(&head, Some(&footer));
-    let axes = ["x", "y", "z"].into_iter().zip(0..).filter(|(_, axis)| learned.count > 0 && (*axis < 2 || footer.some_z));
-    let extent = |(name, axis): (&str, usize)| Extent {
-        name: name.into(),
-        min: f64::from(footer.min[axis]),
-        max: f64::from(footer.max[axis]),
-    };
-    description.extents = axes.map(extent).collect();
-    let finite = learned.mz.filter(|range| range.iter().all(|end| end.is_finite()));
-    description.extents.extend(finite.map(|[min, max]| Extent { name: "m/z".into(), min, max }));
-    description.facts.push(("peaks".into(), learned.peaks.to_string()));
-    if learned.more_arrays > 0 {
-        description.facts.push(("spectra with further arrays, which are not read".into(), learned.more_arrays.to_string()));
-    }
-    Ok(description)
 }
 
 /// Where the `mzML` element ends; what an `indexedmzML` around it says is not true of slices.

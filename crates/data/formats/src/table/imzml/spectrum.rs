@@ -232,3 +232,19 @@ impl Tag {
         Self { start, index: number(b"index").unwrap_or(ordinal), default_length }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_offsets_are_made_whole() {
+        let mut unwrapped = Unwrapped::default();
+        let half = 1_i64 << 31;
+        let written = [16, half - 1, -half, -1, 0, half - 1, -half];
+        let whole = written.map(|offset| unwrapped.offset(offset));
+        let half = half as u64;
+        assert_eq!(whole, [16, half - 1, half, 2 * half - 1, 2 * half, 3 * half - 1, 3 * half].map(Some));
+        assert_eq!(Unwrapped::default().offset(-5), None);
+    }
+}
