@@ -10,6 +10,7 @@ mod cram;
 mod cut;
 mod description;
 mod driver;
+mod imzml;
 pub mod las;
 mod parquet;
 mod rows;
@@ -30,6 +31,7 @@ pub use cut::{Bounds, Cut};
 pub use description::{Column, Description, Extent};
 pub(crate) use driver::Look;
 pub use driver::{Prepared, TableSummary};
+pub use imzml::ImzMl;
 pub use tiff::Tiff;
 
 /// Every table format of this crate, in the order they are tried.
@@ -41,6 +43,7 @@ pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
         Arc::new(Tiff),
         Arc::new(parquet::Parquet),
         Arc::new(cram::Cram),
+        Arc::new(imzml::ImzMl),
     ]
 }
 
