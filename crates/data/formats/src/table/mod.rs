@@ -10,6 +10,7 @@ mod cram;
 mod cut;
 mod description;
 mod driver;
+mod ipc;
 pub mod las;
 mod parquet;
 mod rows;
@@ -40,6 +41,7 @@ pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
         Arc::new(las::PointCloud::Las),
         Arc::new(Tiff),
         Arc::new(parquet::Parquet),
+        Arc::new(ipc::Ipc),
         Arc::new(cram::Cram),
     ]
 }

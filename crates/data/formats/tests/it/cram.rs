@@ -14,7 +14,7 @@ use crate::law::cases;
 
 /// 700 alignments in containers of 100: see the README beside them.
 const REAL: [(&str, &[u8]); 2] =
-    [("3.0", include_bytes!("../data/cram/tiny-3.0.cram")), ("3.1", include_bytes!("data/cram/tiny-3.1.cram"))];
+    [("3.0", include_bytes!("../data/cram/tiny-3.0.cram")), ("3.1", include_bytes!("../data/cram/tiny-3.1.cram"))];
 /// The container that ends a file (CRAMv3 §9).
 const END: [u8; 38] = *b"\x0f\0\0\0\xff\xff\xff\xff\x0f\xe0\x45\x4f\x46\0\0\0\0\x01\0\x05\xbd\xd9\x4f\0\x01\0\x06\x06\x01\0\x01\0\x01\0\xee\x63\x01\x4b";
 

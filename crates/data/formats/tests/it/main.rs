@@ -6,6 +6,7 @@ mod arrow;
 mod cram;
 mod errors;
 mod fuzz;
+mod ipc;
 mod large;
 mod las;
 mod law;
