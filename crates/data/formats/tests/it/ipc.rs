@@ -233,10 +233,13 @@ fn flipped_bits_and_cut_files_are_errors_at_worst() {
             damaged[at] ^= 1 << (at / 13 % 8);
             let _ = exercise(&corner, damaged);
         }
-        // Lengths, offsets and counts of blocks are in the footer.
+        // Offsets, lengths and counts: those of blocks are in the footer, those of columns in the first messages of batches.
         let footer = whole.len() - 10 - u32::from_le_bytes(*whole[whole.len() - 10..].first_chunk().unwrap()) as usize;
-        for at in (footer..whole.len() - 10).step_by(4) {
-            for value in [1_u32, 0x7fff_ffff] {
+        let message = whole.windows(4).skip(8).enumerate().filter(|(_, bytes)| *bytes == [0xff; 4]).map(|(at, _)| at + 8);
+        let values: &[u32] = if codec.is_some() { &[0x7fff_ffff] } else { &[1, 0x7fff_ffff] };
+        let places = message.skip(1).take(2).flat_map(|at| at..at + 600).chain(footer..whole.len() - 10).step_by(4);
+        for at in places {
+            for value in values {
                 let mut damaged = whole.clone();
                 damaged[at..at + 4].copy_from_slice(&value.to_le_bytes());
                 let _ = exercise(&corner, damaged);

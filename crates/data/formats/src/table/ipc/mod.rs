@@ -177,3 +177,64 @@ fn damaged(name: &str, offset: u64, reason: &str) -> FormatError {
 fn unsupported(name: &str, what: &str, remedy: &str) -> FormatError {
     FormatError::Unsupported { name: name.to_owned(), format: FORMAT, what: what.to_owned(), remedy: remedy.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow_ipc::writer::FileWriter;
+    use neardata_core::MemoryObject;
+
+    use super::*;
+    use crate::Partition;
+
+    const COLUMNS: i64 = 4;
+
+    /// Record batches of four columns of numbers.
+    fn stored(batches: i64, rows: i64) -> Vec<u8> {
+        let batch = |first: i64| {
+            let column = |seed| Arc::new(Int64Array::from_iter_values((first..first + rows).map(|row| row * COLUMNS + seed)));
+            RecordBatch::try_from_iter((0..COLUMNS).map(|seed| (format!("c{seed}"), column(seed) as ArrayRef))).unwrap()
+        };
+        let mut writer = FileWriter::try_new(Vec::new(), &batch(0).schema()).unwrap();
+        (0..batches).for_each(|number| writer.write(&batch(number * rows)).unwrap());
+        writer.into_inner().unwrap()
+    }
+
+    /// Bytes fetched to cut, and those to read every slice, footers aside, per byte of the object.
+    fn fetched(stored: &[u8], cut: &Cut, copies: bool) -> (f64, f64) {
+        let object = Arc::new(MemoryObject::new("x.arrow", stored.to_vec()));
+        let open = || Ipc.open(vec![object.clone() as Arc<dyn RangedRead>]).unwrap();
+        let selections = open().cut(cut, None).unwrap();
+        let cutting = object.bytes_fetched();
+        let mut bytes = 0;
+        for selection in &selections {
+            let table = open();
+            let before = object.bytes_fetched();
+            if copies {
+                table.bytes(selection, None, 0).unwrap().for_each(|piece| drop(piece.unwrap()));
+            } else {
+                table.arrow(selection, None).unwrap().for_each(|batch| drop(batch.unwrap()));
+            }
+            bytes += object.bytes_fetched() - before;
+        }
+        (cutting as f64 / stored.len() as f64, bytes as f64 / stored.len() as f64)
+    }
+
+    #[test]
+    fn each_byte_is_fetched_about_once() {
+        // Batches of 3.2 MB, and of 32 KB.
+        for (batches, rows) in [(6, 100_000), (300, 1000)] {
+            let stored = stored(batches, rows);
+            for copies in [false, true] {
+                let (cutting, reading) = fetched(&stored, &Cut::by(Partition::Count(3)), copies);
+                assert!(cutting < 0.05 && reading < 1.001, "{batches} batches: {cutting} to cut, {reading} to read");
+            }
+        }
+        let one = Cut { columns: vec!["c2".into()], ..Cut::by(Partition::Count(3)) };
+        let (_, reading) = fetched(&stored(6, 100_000), &one, false);
+        assert!(reading < 0.26, "one column of four: {reading}");
+        // Two slices that meet within a batch both fetch it.
+        let (_, reading) = fetched(&stored(6, 100_000), &Cut::by(Partition::Records(150_000)), false);
+        assert!((1.3..1.34).contains(&reading), "cut within two batches of six: {reading}");
+    }
+}
