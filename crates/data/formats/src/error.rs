@@ -19,7 +19,7 @@ pub enum FormatError {
     /// The object is in no format known here.
     #[error(
         "{name}: unknown format ({found}); known: BAM, BCF, VCF, SAM, FASTQ, FASTA, CSV, TSV, JSON Lines and text, each plain, gzip, BGZF \
-         or Zstandard; CRAM, LAS, LAZ, COPC, GeoTIFF, imzML and Parquet. {remedy}"
+         or Zstandard; CRAM, LAS, LAZ, COPC, GeoTIFF, imzML, Parquet and Arrow IPC. {remedy}"
     )]
     Unknown {
         /// the object

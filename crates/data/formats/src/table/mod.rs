@@ -11,6 +11,7 @@ mod cut;
 mod description;
 mod driver;
 mod imzml;
+mod ipc;
 pub mod las;
 mod parquet;
 mod rows;
@@ -42,6 +43,7 @@ pub(crate) fn builtin() -> Vec<Arc<dyn TableFormat>> {
         Arc::new(las::PointCloud::Las),
         Arc::new(Tiff),
         Arc::new(parquet::Parquet),
+        Arc::new(ipc::Ipc),
         Arc::new(cram::Cram),
         Arc::new(imzml::ImzMl),
     ]

@@ -7,6 +7,7 @@ mod cram;
 mod errors;
 mod fuzz;
 mod imzml;
+mod ipc;
 mod large;
 mod las;
 mod law;
