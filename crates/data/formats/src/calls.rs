@@ -9,11 +9,16 @@ use crate::slicer::{IndexSummary, Indexed, Slicer};
 use crate::table::Look;
 use crate::{FormatError, detect, sidecar};
 
+/// Bytes of a part, where nobody says how many there should be.
+const PART: u64 = 64 << 20;
+const MOST_CALLS: u64 = 256;
+
 impl Slicer {
-    /// About `count` parts of an object that can be indexed by [`index_part`](Self::index_part) anywhere, at once. One part, where only
-    /// a pass from the start can index the object (gzip that is no BGZF, Zstandard, BAM, BCF); none, where there is nothing to do: its
+    /// About `count` parts of an object (none: one for every 64 MiB, at most 256) that can be indexed by
+    /// [`index_part`](Self::index_part) anywhere, at once. One part, where only
+    /// a pass from the start can index the object (gzip that is no BGZF, Zstandard); none, where there is nothing to do: its
     /// index is fresh, or its format has a table of its own.
-    pub fn index_parts(&self, uri: &ObjectUri, count: u64) -> Result<Vec<IndexPart>, FormatError> {
+    pub fn index_parts(&self, uri: &ObjectUri, count: Option<u64>) -> Result<Vec<IndexPart>, FormatError> {
         if let Look::Table(_) = self.look(uri)? {
             return Ok(Vec::new());
         }
@@ -22,6 +27,7 @@ impl Slicer {
             return Ok(Vec::new());
         }
         let detected = detect(self.stores.open(&source)?.as_ref())?;
+        let count = count.unwrap_or_else(|| source.size.div_ceil(PART).min(MOST_CALLS));
         Ok(parts_of(&source, detected, self.options, count))
     }
 

@@ -70,8 +70,7 @@ pub(crate) struct Parts {
 
 const LINES: Option<Parts> = Some(Parts { begin: line_in, positions: &[Position::Line], long_lines: true });
 
-const CSV: Option<Parts> =
-    Some(Parts { begin: line_in, positions: &[Position::Line, Position::QuotedLine], long_lines: false });
+const CSV: Option<Parts> = Some(Parts { begin: line_in, positions: &[Position::Line, Position::QuotedLine], long_lines: false });
 
 /// Behind the first line end.
 fn line_in(bytes: &[u8]) -> Option<usize> {
@@ -101,6 +100,7 @@ pub(crate) enum State {
     Csv(csv::CsvState),
     Fastq(fastq::FastqScanner),
     Fasta(fasta::FastaState),
+    Framed(framed::FramedState),
 }
 
 impl State {
@@ -127,7 +127,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["bam"],
         sniff: framed::sniff_bam,
         scanner: |position| Box::new(framed::Framed::bam(position)),
-        parts: None,
+        parts: Some(Parts { begin: framed::bam_record_in, positions: &[Position::Record], long_lines: false }),
         always_bgzf: true,
     },
     Entry {
@@ -137,7 +137,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["bcf"],
         sniff: framed::sniff_bcf,
         scanner: |position| Box::new(framed::Framed::bcf(position)),
-        parts: None,
+        parts: Some(Parts { begin: framed::bcf_record_in, positions: &[Position::Record], long_lines: false }),
         always_bgzf: true,
     },
     Entry {

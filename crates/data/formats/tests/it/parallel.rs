@@ -69,7 +69,7 @@ fn small_blocks(name: &str, content: &[u8], length: usize) -> AwkwardObject {
 
 /// CSV in which commas, quotes and line ends stand wherever they hurt.
 fn quoted(rows: u64) -> Vec<u8> {
-    let cells = ["1", "\"a\nb\"", "\"\"\"\"", "\"x\r\ny,\n\n\"", "", "\"\n\"", "\"\"\"\n\"\"\""];
+    let cells = ["1", "\"a\nb\"", "\"\"\"\"", "\"x\r\ny,\n\n\"", "5\" pipe", "\"\n\"", "\"\"\"\n\"\"\""];
     let row = |row: u64| format!("{},{}\r\n", cells[(row % 7) as usize], cells[(row * 5 % 7) as usize]);
     (0..rows).map(row).collect::<String>().into_bytes()
 }
@@ -91,8 +91,15 @@ fn awkward_objects_have_the_side_car_of_one_pass() {
 
 #[test]
 fn larger_objects_have_the_side_car_of_one_pass() {
-    let headed = [headed("h.vcf", vcf(1200, 5)), headed("h.bam", bam(1200, 6))].concat();
-    let texts = [("l.fastq", fastq(1500, 1)), ("l.fa", fasta(200, 2)), ("l.txt", lines(5000, 3)), ("l.csv", quoted(9000))];
+    let tabs: Vec<u8> = quoted(4000).iter().map(|byte| if *byte == b',' { b'\t' } else { *byte }).collect();
+    let headed = [headed("h.vcf", vcf(1200, 5)), headed("h.bam", bam(1200, 6)), headed("long.bam", bam(9000, 7))].concat();
+    let texts = [
+        ("l.fastq", fastq(1500, 1)),
+        ("l.fa", fasta(200, 2)),
+        ("l.txt", lines(5000, 3)),
+        ("l.csv", quoted(9000)),
+        ("l.tsv", tabs),
+    ];
     let objects = texts.iter().flat_map(|(name, content)| {
         let blocks = [900, 5000].map(|length| small_blocks(name, content, length));
         encodings(name, content).into_iter().chain(blocks)
@@ -153,6 +160,10 @@ fn damaged_objects_fail_as_in_one_pass() {
         plain("no.vcf", lines(900, 1)),
         plain("no.fa", lines(900, 1)),
     ];
+    let (header, mut reads) = bam(4000, 1);
+    reads[300_000..300_400].fill(0x7f);
+    let stored = bgzf(&[header, reads].concat(), true);
+    objects.push(AwkwardObject { name: "wrong.bam".into(), stored: stored.into(), content: Vec::new(), header: 0 });
     let block = bgzf(&fastq(900, 1), true);
     for at in (0..block.len()).step_by(block.len() / 60) {
         let mut flipped = block.clone();
@@ -209,7 +220,7 @@ fn parts_are_indexed_by_calls() {
     for object in objects.iter().flat_map(|(name, content)| encodings(name, content)).chain(headed("c.bam", bam(90, 1))) {
         let uri = root.join(&object.name);
         stores.put(&uri, object.stored.clone()).unwrap();
-        let parts = slicer.index_parts(&uri, 5).unwrap();
+        let parts = slicer.index_parts(&uri, Some(5)).unwrap();
         let index = |part: &IndexPart| {
             let text = serde_json::to_string(part).unwrap();
             assert!(text.len() < 1024);
@@ -223,7 +234,7 @@ fn parts_are_indexed_by_calls() {
         stores.delete(&joined.side_car.uri).unwrap();
         let alone = slicer.index(&uri, &|_| {}).unwrap();
         assert!(by_calls == side_car(&stores, &alone.side_car.uri), "{}", object.name);
-        assert!(slicer.index_parts(&uri, 5).unwrap().is_empty(), "there is nothing to do");
+        assert!(slicer.index_parts(&uri, Some(5)).unwrap().is_empty(), "there is nothing to do");
         let again = slicer.slices(&uri, Partition::Count(3)).unwrap();
         let mut bytes = Vec::new();
         for slice in &again {
@@ -239,7 +250,7 @@ fn partial_indexes_that_do_not_belong_together_are_refused() {
     let uri = root.join("r.csv");
     stores.put(&uri, quoted(4000).into()).unwrap();
     let partials = |uri: &ObjectUri| -> Vec<Vec<u8>> {
-        slicer.index_parts(uri, 4).unwrap().iter().map(|part| slicer.index_part(part, &|_| {}).unwrap()).collect()
+        slicer.index_parts(uri, Some(4)).unwrap().iter().map(|part| slicer.index_part(part, &|_| {}).unwrap()).collect()
     };
     let good = partials(&uri);
     let join = |partials: &[Vec<u8>]| slicer.join_index(&uri, partials, &|_| {}).map(|_| ()).map_err(|error| error.to_string());
@@ -274,9 +285,12 @@ fn no_part_is_gone_over_twice() {
         ("t.csv", quoted(300_000)),
         ("wide.csv", wide),
         ("t.fastq", fastq(15_000, 1)),
+        ("t.bam", [bam(40_000, 1).0, bam(40_000, 1).1].concat()),
+        ("t.jsonl", b"{\"a\": 1, \"b\": \"x\"}\n".repeat(100_000)),
     ];
     for (name, content) in texts {
-        for stored in [content.clone(), bgzf(&content, true)] {
+        let binary = name.ends_with(".bam");
+        for stored in [content.clone(), bgzf(&content, true)].into_iter().skip(usize::from(binary)) {
             let size = stored.len() as u64;
             let reader = MemoryObject::new(name, stored);
             let source = ObjectRef { uri: "memory://p/t".parse().unwrap(), store: None, pin: Pin::WeakSize, size };
