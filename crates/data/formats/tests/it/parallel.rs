@@ -1,8 +1,10 @@
 //! Indexing in parts, by threads and by calls, gives the very side-car that one pass gives.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use neardata_core::{MemoryObject, ObjectRef, ObjectUri, Pin, RangedRead};
+use bytes::Bytes;
+use neardata_core::{ByteRange, MemoryObject, ObjectRef, ObjectUri, Pin, RangedRead, ReadError};
 use neardata_formats::conformance::{
     AwkwardObject, Suite, awkward_texts, bam, bgzf, encodings, fasta, fastq, gzip, headed, lines, vcf,
 };
@@ -304,6 +306,47 @@ fn no_part_is_gone_over_twice() {
             assert!(fetched <= size + at_borders, "{name}: {fetched} of {size} bytes, {detected:?}");
         }
     }
+}
+
+/// Counts how many reads are under way at once.
+struct Watched {
+    object: MemoryObject,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl RangedRead for Watched {
+    fn name(&self) -> &str {
+        self.object.name()
+    }
+
+    fn size(&self) -> u64 {
+        self.object.size()
+    }
+
+    fn read(&self, range: ByteRange) -> Result<Bytes, ReadError> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        self.object.read(range)
+    }
+
+    fn bytes_fetched(&self) -> u64 {
+        self.object.bytes_fetched()
+    }
+}
+
+#[test]
+fn parts_are_read_at_once_and_not_too_many() {
+    let object = MemoryObject::new("w.txt", lines(100_000, 1));
+    let size = object.size();
+    let reader = Watched { object, now: AtomicUsize::new(0), most: AtomicUsize::new(0) };
+    let source = ObjectRef { uri: "memory://p/w.txt".parse().unwrap(), store: None, pin: Pin::WeakSize, size };
+    let parallel = Parallel { threads: 3, part: size / 12, above: 0 };
+    let detected = detect(&reader).unwrap();
+    build_index_parallel(&reader, &source, detected, IndexOptions::default(), parallel, &|_| {}).unwrap();
+    assert!((2..=3).contains(&reader.most.into_inner()));
 }
 
 #[test]
