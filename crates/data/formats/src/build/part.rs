@@ -135,6 +135,8 @@ struct Scan {
     within: u64,
     phase: Phase,
     variants: Vec<Candidate>,
+    /// Where all suppositions came to the same, and what goes by from there on.
+    shared: Option<(u64, Candidate)>,
     /// Bytes that went by.
     length: u64,
 }
@@ -161,7 +163,7 @@ struct Candidate {
 impl Scan {
     fn new(format: Format, parts: &'static Parts, at_start: bool) -> Self {
         let (head, places, variants) = (Vec::new(), Vec::new(), Vec::new());
-        let mut scan = Self { format, parts, places, head, within: 0, phase: Phase::Head, variants, length: 0 };
+        let mut scan = Self { format, parts, places, head, within: 0, phase: Phase::Head, variants, shared: None, length: 0 };
         if at_start {
             scan.start(0, &[Position::Start]);
         }
@@ -206,17 +208,53 @@ impl Scan {
     }
 
     fn body(&mut self, begin: u64, out: u64, bytes: &[u8]) -> bool {
-        let places = &self.places[self.places.partition_point(|place| place.out < begin)..];
-        self.variants.retain_mut(|variant| variant.scan(bytes, out, places).is_some());
+        if let Some((from, shared)) = &mut self.shared {
+            return shared.scan(bytes, out, behind(&self.places, *from)).is_some();
+        }
+        let places = behind(&self.places, begin);
+        if self.variants.len() < 2 {
+            self.variants.retain_mut(|variant| variant.scan(bytes, out, places).is_some());
+            return !self.variants.is_empty();
+        }
+        // Behind a line end it may show that they differ no more, but for the records before.
+        let lines = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        let (now, later) = bytes.split_at(lines);
+        self.variants.retain_mut(|variant| variant.scan(now, out, places).is_some());
+        let mut positions = self.variants.iter().map(|variant| variant.scanner.position());
+        if let Some(Some(position)) = positions.next()
+            && positions.all(|other| other == Some(position))
+        {
+            self.shared = Some((out + lines as u64, Candidate::new(self.format, position)));
+            return self.body(begin, out + lines as u64, later);
+        }
+        self.variants.retain_mut(|variant| variant.scan(later, out + lines as u64, places).is_some());
         !self.variants.is_empty()
     }
 
     fn finish(self, covered: ByteRange, marked: Option<bool>) -> Option<Partial> {
-        let Self { places, head, within, variants, length, .. } = self;
-        let variants = variants.into_iter().map(Candidate::finish).collect::<Option<Vec<Variant>>>()?;
-        let ended = matches!(self.phase, Phase::Body(_)) && within > 0;
+        let Self { places, head, within, variants, shared, length, phase, .. } = self;
+        let shared = match shared {
+            Some((from, shared)) => Some((from, shared.finish()?)),
+            None => None,
+        };
+        let (begin, ended) = match phase {
+            Phase::Body(begin) => (begin, within > 0),
+            Phase::Head | Phase::LongLine => (length, false),
+        };
+        let finish = |mut variant: Candidate| {
+            if let Some((from, shared)) = &shared {
+                variant.go_on(*from, shared, behind(&places, begin))?;
+            }
+            variant.finish()
+        };
+        let variants = variants.into_iter().map(finish).collect::<Option<Vec<Variant>>>()?;
         Some(Partial { covered, length, head, within, ended, places, variants, marked })
     }
+}
+
+/// The places at this uncompressed byte or behind it.
+fn behind(places: &[Place], out: u64) -> &[Place] {
+    &places[places.partition_point(|place| place.out < out)..]
 }
 
 impl Candidate {
@@ -244,6 +282,18 @@ impl Candidate {
             }
         }
         Some(())
+    }
+
+    /// Adds what went by from `from` on.
+    fn go_on(&mut self, from: u64, shared: &Variant, places: &[Place]) -> Option<()> {
+        let started = self.scanner.started();
+        if let Some(first) = shared.first {
+            self.first.get_or_insert(first);
+            let waiting = places.partition_point(|place| place.out < from).saturating_sub(self.found.len());
+            self.found.extend(std::iter::repeat_n((started, first), waiting));
+            self.found.extend(shared.found.iter().map(|(record, out)| (started + record, *out)));
+        }
+        self.scanner.append(shared.state.clone()).then_some(())
     }
 
     fn finish(mut self) -> Option<Variant> {
