@@ -5,6 +5,7 @@
 
 mod arrow;
 mod errors;
+mod indexing;
 mod objects;
 mod settings;
 mod slice;
@@ -44,7 +45,8 @@ mod _native {
     use super::{
         arrow::ArrowStream,
         fetch,
-        objects::{core_formats, delete, head, index, put, side_cars, upload_file},
+        indexing::{index, index_part, index_parts, join_index},
+        objects::{core_formats, delete, head, put, side_cars, upload_file},
         parse_bytes, run_cli,
         settings::cache_folder,
         slice::{ObjectRef, Slice},

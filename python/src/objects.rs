@@ -46,13 +46,6 @@ pub(crate) fn side_cars() -> Result<String, Failure> {
     Ok(settings::side_cars()?.to_string())
 }
 
-/// Makes sure that there is a fresh index of an object, if its format has one.
-#[pyfunction]
-pub(crate) fn index(py: Python<'_>, uri: &str) -> Result<(), Failure> {
-    let (slicer, uri) = (slicing::slicer()?, slicing::absolute(uri)?);
-    py.detach(|| slicer.prepare(&uri, &|_| {}).map(drop).map_err(Failure::from))
-}
-
 /// Names of the formats that the core has.
 #[pyfunction]
 pub(crate) fn core_formats() -> Result<Vec<&'static str>, Failure> {

@@ -34,6 +34,7 @@ from ._errors import (
 )
 from ._executor import Executor
 from ._future import Future, as_completed, wait
+from ._index import IndexSummary, index
 from ._native import ArrowStream, ObjectRef, Slice, __version__
 from ._slices import slices
 from .formats import format
@@ -51,6 +52,7 @@ __all__ = [
     "Executor",
     "FormatError",
     "Future",
+    "IndexSummary",
     "ObjectChangedError",
     "ObjectNotFoundError",
     "ObjectRef",
@@ -67,6 +69,7 @@ __all__ = [
     "as_completed",
     "cached",
     "format",
+    "index",
     "slices",
     "wait",
 ]

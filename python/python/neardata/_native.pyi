@@ -208,5 +208,14 @@ def side_cars() -> str:
 def core_formats() -> list[str]:
     """Give the names of the formats that the core has."""
 
-def index(uri: str) -> None:
-    """Make sure that there is a fresh index of an object, if its format has one."""
+def index(uri: str) -> str:
+    """Make sure that there is a fresh index of an object, if its format has one; give what is known of it, in JSON."""
+
+def index_parts(uri: str, count: int | None) -> list[str]:
+    """Give the parts of an object that can be indexed on their own, in JSON; none where there is nothing to do."""
+
+def index_part(part: str) -> bytes:
+    """Index one part."""
+
+def join_index(uri: str, partials: list[bytes]) -> str:
+    """Join what indexing all parts gave, write the side-car, and give what is known, in JSON."""

@@ -139,7 +139,7 @@ fn prefix_of_compressed(name: &str, start: Bytes, compression: Compression, limi
             let mut decoder = BgzfDecoder::new(name, input);
             fill(&mut content, &mut filled, |room| match decoder.step(room)? {
                 BgzfStep::Block { produced, .. } => Ok(Some(produced)),
-                BgzfStep::Ordinary | BgzfStep::End { .. } => Ok(None),
+                BgzfStep::Ordinary | BgzfStep::End => Ok(None),
             })
         }
         Compression::Zstd => {

@@ -272,6 +272,14 @@ pub enum FormatError {
         /// what is wrong
         reason: String,
     },
+    /// The parts of an object's index cannot be joined.
+    #[error("{name}: a partial index is unusable ({reason}); index all parts again, with one version of the program")]
+    PartialIndex {
+        /// the object
+        name: String,
+        /// what is wrong
+        reason: String,
+    },
     /// A slice needs its object's side-car, and that is gone.
     #[error("the index of {object} is gone ({side_car} does not exist); run `neardata index {object}` and read the slice again")]
     IndexGone {

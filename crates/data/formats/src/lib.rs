@@ -9,6 +9,7 @@
 //! - [`conformance`] checks the partition law: slices of any object, cut in any way, concatenate to the original, exactly.
 
 mod build;
+mod calls;
 mod columns;
 pub mod conformance;
 mod detect;
@@ -29,7 +30,7 @@ pub mod table;
 mod whole;
 mod zstandard;
 
-pub use build::{Built, Progress, build_index};
+pub use build::{Built, IndexPart, Parallel, Progress, build_index, build_index_parallel};
 pub use columns::ArrowOptions;
 pub use detect::{Compression, Detected, detect};
 pub use error::FormatError;

@@ -266,7 +266,7 @@ impl RecordReader {
                 match decoder.step(buffer)? {
                     BgzfStep::Block { produced: 0, .. } => {}
                     BgzfStep::Block { produced, .. } => return Ok(0..produced),
-                    BgzfStep::End { .. } => return Ok(0..0),
+                    BgzfStep::End => return Ok(0..0),
                     BgzfStep::Ordinary => {
                         let reason = "a BGZF block is expected where there is none".into();
                         return Err(FormatError::Broken { name: self.name.clone(), reason });

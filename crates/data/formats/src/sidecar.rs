@@ -131,7 +131,7 @@ pub fn read_index(reader: &dyn RangedRead) -> Result<Index, FormatError> {
 }
 
 /// What later arithmetic relies on.
-fn check(index: &Index) -> Result<(), &'static str> {
+pub(crate) fn check(index: &Index) -> Result<(), &'static str> {
     let ordered = index.points.windows(2).all(|pair| {
         pair[0].bit <= pair[1].bit
             && pair[0].out <= pair[1].out

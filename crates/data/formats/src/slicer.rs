@@ -5,7 +5,7 @@ use std::sync::Arc;
 use neardata_core::{IndexRef, ObjectRef, ObjectUri, Pin, RangedRead, ReadError, Slice, canonical};
 use neardata_store::{StoreError, Stores};
 
-use crate::build::{Progress, build_index};
+use crate::build::{Built, Parallel, Progress, build_index_parallel};
 use crate::columns::{self, ArrowOptions, Opened};
 use crate::detect::{detect_from, start_of};
 use crate::index::{Index, IndexOptions};
@@ -72,20 +72,25 @@ const LAZY_ABOVE: u64 = 32 << 20;
 pub struct Slicer {
     pub(crate) stores: Stores,
     pub(crate) side_cars: SideCars,
-    options: IndexOptions,
+    pub(crate) options: IndexOptions,
+    parallel: Parallel,
     /// Plain objects of this size are cut without an index where that can be done.
     lazy_above: u64,
     pub(crate) tables: Vec<Arc<dyn TableFormat>>,
 }
 
-struct Indexed {
+pub(crate) struct Indexed {
     index: Index,
     side_car: IndexRef,
     built: bool,
 }
 
 impl Indexed {
-    fn summary(self) -> IndexSummary {
+    pub(crate) fn new(index: Index, side_car: ObjectRef, built: bool) -> Self {
+        Self { index, side_car: reference(side_car), built }
+    }
+
+    pub(crate) fn summary(self) -> IndexSummary {
         let Indexed { index, side_car, built } = self;
         IndexSummary {
             most_slices: index.most_slices(),
@@ -105,7 +110,8 @@ impl Indexed {
 impl Slicer {
     /// A slicer over these stores, keeping its side-cars there.
     pub fn new(stores: Stores, side_cars: SideCars) -> Self {
-        Self { stores, side_cars, options: IndexOptions::default(), lazy_above: LAZY_ABOVE, tables: table::builtin() }
+        let (options, parallel) = (IndexOptions::default(), Parallel::default());
+        Self { stores, side_cars, options, parallel, lazy_above: LAZY_ABOVE, tables: table::builtin() }
     }
 
     /// The same with a further format; it is asked before those of this crate.
@@ -122,6 +128,12 @@ impl Slicer {
     /// The same with other index parameters; a side-car made with different ones is rebuilt.
     pub fn with_options(mut self, options: IndexOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// The same with another number of threads, or other parts for them, when it indexes a large object; side-cars stay the same.
+    pub fn with_parallel(mut self, parallel: Parallel) -> Self {
+        self.parallel = parallel;
         self
     }
 
@@ -406,25 +418,36 @@ impl Slicer {
 
     fn find_or_build(&self, uri: &ObjectUri, progress: &dyn Fn(Progress)) -> Result<Indexed, FormatError> {
         let source = self.stores.head(uri)?;
-        let address = self.side_cars.address(&source);
-        match self.stored(&address) {
-            Ok(Some((index, side_car))) if index.source == source && index.options == self.options => {
-                return Ok(Indexed { index, side_car, built: false });
-            }
-            Ok(Some(_)) => tracing::info!(object = %uri, "the side-car is stale; building it again"),
-            Ok(None) => {}
-            Err(FormatError::SideCar { name, reason }) => {
-                tracing::warn!(object = %uri, side_car = name, reason, "the side-car is damaged; building it again");
-            }
-            Err(error) => return Err(error),
+        if let Some(indexed) = self.fresh(&source)? {
+            return Ok(indexed);
         }
         let reader = self.stores.open(&source)?;
         let detected = detect(reader.as_ref())?;
-        let mut built = build_index(reader.as_ref(), &source, detected, self.options, progress)?;
-        let mut upload = self.stores.upload(&address)?;
+        let built = build_index_parallel(reader.as_ref(), &source, detected, self.options, self.parallel, progress)?;
+        self.keep(uri, &self.side_cars.address(&source), built)
+    }
+
+    /// The index of an object that is there already, if it is of this version of it.
+    pub(crate) fn fresh(&self, source: &ObjectRef) -> Result<Option<Indexed>, FormatError> {
+        match self.stored(&self.side_cars.address(source)) {
+            Ok(Some((index, side_car))) if index.source == *source && index.options == self.options => {
+                return Ok(Some(Indexed { index, side_car, built: false }));
+            }
+            Ok(Some(_)) => tracing::info!(object = %source.uri, "the side-car is stale; building it again"),
+            Ok(None) => {}
+            Err(FormatError::SideCar { name, reason }) => {
+                tracing::warn!(object = %source.uri, side_car = name, reason, "the side-car is damaged; building it again");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+
+    /// Writes a side-car.
+    pub(crate) fn keep(&self, uri: &ObjectUri, address: &ObjectUri, mut built: Built) -> Result<Indexed, FormatError> {
+        let mut upload = self.stores.upload(address)?;
         built.write_to(&mut upload).map_err(|source| FormatError::Scratch { name: format!("the side-car of {uri}"), source })?;
-        let side_car = reference(upload.finish()?);
-        Ok(Indexed { index: built.index, side_car, built: true })
+        Ok(Indexed::new(built.index, upload.finish()?, true))
     }
 
     /// The side-car that lies at an address, fresh or not.

@@ -14,8 +14,8 @@ pub(crate) enum BgzfStep {
     Block { offset: u64, produced: usize },
     /// A gzip member that is no BGZF block: the object is ordinary gzip after all.
     Ordinary,
-    /// Nothing follows; whether the last block was empty, as `bgzip` and `samtools` end their files.
-    End { marked: bool },
+    /// Nothing follows.
+    End,
 }
 
 /// Decodes BGZF blocks, each verified against its checksum.
@@ -24,13 +24,17 @@ pub(crate) struct BgzfDecoder<'a> {
     input: Input<'a>,
     decompressor: Decompressor,
     blocks: u64,
-    last_was_empty: bool,
 }
 
 impl<'a> BgzfDecoder<'a> {
     /// Decodes from the start of a block.
     pub(crate) fn new(name: &str, input: Input<'a>) -> Self {
-        Self { name: name.to_owned(), input, decompressor: Decompressor::new(), blocks: 0, last_was_empty: false }
+        Self { name: name.to_owned(), input, decompressor: Decompressor::new(), blocks: 0 }
+    }
+
+    /// Decodes from the start of a block that others come before.
+    pub(crate) fn resume(name: &str, input: Input<'a>) -> Self {
+        Self { blocks: 1, ..Self::new(name, input) }
     }
 
     /// Offset in the object of the next block.
@@ -55,7 +59,7 @@ impl<'a> BgzfDecoder<'a> {
     fn step_across_a_seam(&mut self, offset: u64, output: &mut [u8]) -> Result<BgzfStep, FormatError> {
         let head = self.input.exact(12)?;
         if head.is_empty() {
-            return Ok(BgzfStep::End { marked: self.last_was_empty });
+            return Ok(BgzfStep::End);
         }
         if self.blocks > 0 && head[0] != header::MAGIC[0] {
             return self.padding(offset, &head);
@@ -87,14 +91,13 @@ impl<'a> BgzfDecoder<'a> {
     fn decoded(&mut self, offset: u64, result: Result<usize, String>) -> Result<BgzfStep, FormatError> {
         let produced = result.map_err(|reason| self.corrupt(offset, &reason))?;
         self.blocks += 1;
-        self.last_was_empty = produced == 0;
         Ok(BgzfStep::Block { offset, produced })
     }
 
     fn padding(&mut self, offset: u64, head: &[u8]) -> Result<BgzfStep, FormatError> {
         skip_zeros(&mut self.input)?;
         if head.iter().all(|byte| *byte == 0) && self.input.available()?.is_empty() {
-            return Ok(BgzfStep::End { marked: self.last_was_empty });
+            return Ok(BgzfStep::End);
         }
         Err(FormatError::TrailingGarbage { name: self.name.clone(), what: "gzip member", offset })
     }

@@ -6,7 +6,7 @@ mod header;
 mod inflate;
 mod stream;
 
-pub(crate) use bgzf::{BgzfDecoder, BgzfStep};
+pub(crate) use bgzf::{BLOCK_LIMIT, BgzfDecoder, BgzfStep};
 pub(crate) use bgzf_writer::BgzfEncoder;
 pub(crate) use header::{MAGIC, bgzf_block};
 pub(crate) use inflate::{Stop, WINDOW};

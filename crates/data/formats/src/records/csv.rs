@@ -2,7 +2,9 @@
 //!
 //! A quote opens a quoted field only where a field begins; anywhere else it is a character like others (`5" pipe`).
 
-use super::{Malformed, RecordScanner};
+use serde::{Deserialize, Serialize};
+
+use super::{Malformed, Position, RecordScanner, State};
 
 /// What may stand between the fields of CSV: the scanner need not know which of them does.
 const CSV_SEPARATORS: &[u8] = b",;\t|";
@@ -12,6 +14,12 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(crate) struct CsvScanner {
     format: &'static str,
     separators: &'static [u8],
+    now: CsvState,
+}
+
+/// What went by of rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CsvState {
     started: u64,
     inside: bool,
     quoted: bool,
@@ -21,7 +29,8 @@ pub(crate) struct CsvScanner {
     /// The last of them is a quote that closed a field: another one opens it again.
     closed: bool,
     lines: u64,
-    quote_line: u64,
+    /// Line feeds before the last quote outside quotes.
+    quote_line: Option<u64>,
 }
 
 impl CsvScanner {
@@ -34,37 +43,35 @@ impl CsvScanner {
     }
 
     fn new(format: &'static str, separators: &'static [u8]) -> Self {
-        Self {
-            format,
-            separators,
-            started: 0,
-            inside: false,
-            quoted: false,
-            passed: 0,
-            last: [0; 3],
-            closed: false,
-            lines: 0,
-            quote_line: 0,
+        Self { format, separators, now: CsvState::default() }
+    }
+
+    /// The same at such a position.
+    pub(super) fn at(mut self, position: Position) -> Self {
+        if position == Position::QuotedLine {
+            // Some of the row was passed, and no byte order mark that a quote may follow.
+            self.now = CsvState { inside: true, quoted: true, passed: 4, ..CsvState::default() };
         }
+        self
     }
 
     /// Whether the bytes given so far end where a row does.
     pub(crate) fn between_rows(&self) -> bool {
-        !self.inside
+        !self.now.inside
     }
 
     fn pass(&mut self, bytes: &[u8]) {
-        self.passed += bytes.len() as u64;
-        self.closed &= bytes.is_empty();
+        self.now.passed += bytes.len() as u64;
+        self.now.closed &= bytes.is_empty();
         for byte in &bytes[bytes.len().saturating_sub(3)..] {
-            self.last = [self.last[1], self.last[2], *byte];
+            self.now.last = [self.now.last[1], self.now.last[2], *byte];
         }
     }
 
     /// Whether a field begins here.
     fn field_begins(&self) -> bool {
-        let first = self.passed == 0 || (self.passed == 3 && self.last == BYTE_ORDER_MARK);
-        first || self.closed || self.separators.contains(&self.last[2])
+        let first = self.now.passed == 0 || (self.now.passed == 3 && self.now.last == BYTE_ORDER_MARK);
+        first || self.now.closed || self.separators.contains(&self.now.last[2])
     }
 }
 
@@ -72,53 +79,74 @@ impl RecordScanner for CsvScanner {
     fn scan(&mut self, bytes: &[u8], until: u64) -> Result<usize, Malformed> {
         let mut at = 0;
         loop {
-            if !self.inside && at < bytes.len() {
-                if self.started == until {
+            if !self.now.inside && at < bytes.len() {
+                if self.now.started == until {
                     return Ok(at);
                 }
-                self.started += 1;
-                self.inside = true;
-                (self.passed, self.closed) = (0, false);
+                self.now.started += 1;
+                self.now.inside = true;
+                (self.now.passed, self.now.closed) = (0, false);
             }
-            let found = match self.quoted {
+            let found = match self.now.quoted {
                 true => memchr::memchr(b'"', &bytes[at..]),
                 false => memchr::memchr2(b'\n', b'"', &bytes[at..]),
             };
             let Some(length) = found else {
-                self.lines += if self.quoted { super::count_lines(&bytes[at..]) } else { 0 };
+                self.now.lines += if self.now.quoted { super::count_lines(&bytes[at..]) } else { 0 };
                 self.pass(&bytes[at..]);
                 return Ok(bytes.len());
             };
             let end = at + length;
             self.pass(&bytes[at..end]);
-            if self.quoted {
-                self.lines += super::count_lines(&bytes[at..end]);
-                self.quoted = false;
+            if self.now.quoted {
+                self.now.lines += super::count_lines(&bytes[at..end]);
+                self.now.quoted = false;
                 self.pass(b"\"");
-                self.closed = true;
+                self.now.closed = true;
             } else if bytes[end] == b'"' {
-                self.quoted = self.field_begins();
-                self.quote_line = self.lines;
+                self.now.quoted = self.field_begins();
+                self.now.quote_line = Some(self.now.lines);
                 self.pass(b"\"");
             } else {
-                self.lines += 1;
-                self.inside = false;
+                self.now.lines += 1;
+                self.now.inside = false;
             }
             at = end + 1;
         }
     }
 
     fn started(&self) -> u64 {
-        self.started
+        self.now.started
     }
 
     fn finish(&mut self) -> Result<(), Malformed> {
-        if !self.quoted {
+        if !self.now.quoted {
             return Ok(());
         }
         let reason =
             "the quote opened here is never closed; close it, or give the object a name ending in .txt to cut it by lines";
-        Err(Malformed::Line { format: self.format, line: self.quote_line + 1, reason: reason.into() })
+        Err(Malformed::Line { format: self.format, line: self.now.quote_line.unwrap_or_default() + 1, reason: reason.into() })
+    }
+
+    fn position(&self) -> Option<Position> {
+        match (self.now.quoted, self.now.inside) {
+            (true, _) => Some(Position::QuotedLine),
+            (false, false) => Some(Position::Line),
+            (false, true) => None,
+        }
+    }
+
+    fn state(&mut self) -> Option<State> {
+        Some(State::Csv(self.now.clone()))
+    }
+
+    fn append(&mut self, later: State) -> bool {
+        let State::Csv(later) = later else { return false };
+        let now = &self.now;
+        let (started, lines) = (now.started.saturating_add(later.started), now.lines.saturating_add(later.lines));
+        let quote_line = later.quote_line.map(|line| now.lines.saturating_add(line)).or(now.quote_line);
+        self.now = CsvState { started, lines, quote_line, ..later };
+        true
     }
 }
 

@@ -1,7 +1,9 @@
 //! FASTQ: four lines a record (`@name`, bases, `+`, qualities); CRLF and a missing last line end are accepted, and so are empty
 //! lines after the last record. Records wrapped over several lines are not.
 
-use super::{Malformed, RecordScanner, show};
+use serde::{Deserialize, Serialize};
+
+use super::{Malformed, Position, RecordScanner, State, show};
 
 /// Whether the bytes look like FASTQ: an `@` line, another, and a `+` line.
 pub(super) fn sniff(prefix: &[u8]) -> bool {
@@ -9,7 +11,20 @@ pub(super) fn sniff(prefix: &[u8]) -> bool {
     prefix.first() == Some(&b'@') && lines.nth(2).is_some_and(|line| line.first() == Some(&b'+'))
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// Where a record seems to begin in bytes from the middle of an object: a line that begins with `@`, two lines before one that begins
+/// with `+`. The line of bases, which comes two lines behind one of qualities, never does.
+pub(super) fn record_in(bytes: &[u8]) -> Option<usize> {
+    let mut begins = memchr::memchr_iter(b'\n', bytes).map(|at| at + 1);
+    let [mut name, mut bases, mut plus] = [begins.next()?, begins.next()?, begins.next()?];
+    loop {
+        if bytes.get(name) == Some(&b'@') && bytes.get(plus) == Some(&b'+') {
+            return Some(name);
+        }
+        (name, bases, plus) = (bases, plus, begins.next()?);
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Line {
     #[default]
     Name,
@@ -20,8 +35,8 @@ enum Line {
     Rest,
 }
 
-#[derive(Default)]
-pub(super) struct FastqScanner {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FastqScanner {
     /// The line the next byte belongs to.
     line: Line,
     /// Bytes of that line seen so far, and whether the last was a carriage return.
@@ -58,6 +73,21 @@ impl RecordScanner for FastqScanner {
             Line::Qualities => self.end_line(),
             _ => Err(self.malformed("the object ends inside a record; it was cut short: copy it again from its source".into())),
         }
+    }
+
+    fn position(&self) -> Option<Position> {
+        (self.line == Line::Name && self.seen == 0).then_some(Position::Record)
+    }
+
+    fn state(&mut self) -> Option<State> {
+        Some(State::Fastq(self.clone()))
+    }
+
+    fn append(&mut self, later: State) -> bool {
+        let State::Fastq(later) = later else { return false };
+        let (started, lines) = (self.started.saturating_add(later.started), self.lines.saturating_add(later.lines));
+        *self = Self { started, lines, ..later };
+        true
     }
 }
 
@@ -143,7 +173,7 @@ impl FastqScanner {
     }
 
     fn end_line(&mut self) -> Result<(), Malformed> {
-        let length = self.seen - u64::from(self.ends_in_return);
+        let length = self.seen.saturating_sub(u64::from(self.ends_in_return));
         self.line = match self.line {
             Line::Name => Line::Bases,
             Line::Bases => {

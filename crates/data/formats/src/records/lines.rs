@@ -1,7 +1,9 @@
 //! Formats of lines with a header of lines before them: VCF (`#`) and SAM (`@`).
 
+use serde::{Deserialize, Serialize};
+
 use super::text::TextScanner;
-use super::{Malformed, Position, RecordScanner, show};
+use super::{Malformed, Position, RecordScanner, State, show};
 
 /// Whether the bytes begin as VCF does.
 pub(super) fn sniff_vcf(prefix: &[u8]) -> bool {
@@ -19,8 +21,15 @@ const VCF_START: &[u8] = b"##fileformat=VCF";
 /// Lines that begin with `mark` are the header; every line behind them is a record.
 pub(super) struct HeadedLines {
     mark: u8,
-    /// What the object must begin with, and what of it was seen.
+    /// What the object must begin with.
     start: &'static [u8],
+    passed: HeadedState,
+}
+
+/// What went by of such an object.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HeadedState {
+    /// How much of what the object must begin with was seen.
     seen: usize,
     /// In the header, and inside one of its lines.
     header: Option<bool>,
@@ -39,52 +48,78 @@ impl HeadedLines {
 
     fn new(mark: u8, start: &'static [u8], position: Position) -> Self {
         let header = (position == Position::Start).then_some(false);
-        Self { mark, start, seen: 0, header, preamble: 0, lines: TextScanner::default() }
+        Self { mark, start, passed: HeadedState { header, ..HeadedState::default() } }
     }
 
     /// Passes over what `bytes` hold of the header.
     fn pass_header(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
-        while let Some(inside) = self.header
+        while let Some(inside) = self.passed.header
             && at < bytes.len()
         {
             if !inside && bytes[at] != self.mark {
-                self.header = None;
+                self.passed.header = None;
                 break;
             }
             let length = memchr::memchr(b'\n', &bytes[at..]).map(|length| length + 1);
-            self.header = Some(length.is_none());
+            self.passed.header = Some(length.is_none());
             at += length.unwrap_or(bytes.len() - at);
         }
-        if self.seen < self.start.len() {
-            let begun = &bytes[..bytes.len().min(self.start.len() - self.seen)];
-            if let Some(wrong) = begun.iter().zip(&self.start[self.seen..]).position(|(found, wanted)| found != wanted) {
+        if self.passed.seen < self.start.len() {
+            let begun = &bytes[..bytes.len().min(self.start.len() - self.passed.seen)];
+            if let Some(wrong) = begun.iter().zip(&self.start[self.passed.seen..]).position(|(found, wanted)| found != wanted) {
                 let reason =
-                    format!("it must begin with `##fileformat=VCF`; byte {} is {}", self.seen + wrong, show(begun[wrong]));
+                    format!("it must begin with `##fileformat=VCF`; byte {} is {}", self.passed.seen + wrong, show(begun[wrong]));
                 return Err(Malformed::Line { format: "VCF", line: 1, reason });
             }
-            self.seen += begun.len();
+            self.passed.seen += begun.len();
         }
-        self.preamble += at as u64;
+        self.passed.preamble += at as u64;
         Ok(at)
     }
 }
 
 impl RecordScanner for HeadedLines {
     fn scan(&mut self, bytes: &[u8], until: u64) -> Result<usize, Malformed> {
-        let header = if self.header.is_some() { self.pass_header(bytes)? } else { 0 };
-        Ok(header + self.lines.scan(&bytes[header..], until)?)
+        let header = if self.passed.header.is_some() { self.pass_header(bytes)? } else { 0 };
+        Ok(header + self.passed.lines.scan(&bytes[header..], until)?)
     }
 
     fn started(&self) -> u64 {
-        self.lines.started()
+        self.passed.lines.started()
     }
 
     fn preamble(&self) -> u64 {
-        self.preamble
+        self.passed.preamble
     }
 
     fn finish(&mut self) -> Result<(), Malformed> {
-        self.lines.finish()
+        self.passed.lines.finish()
+    }
+
+    fn position(&self) -> Option<Position> {
+        if self.passed.header.is_some() { None } else { self.passed.lines.position() }
+    }
+
+    fn within_line(&mut self, length: u64) -> bool {
+        if self.passed.header.is_some() {
+            self.passed.preamble = self.passed.preamble.saturating_add(length);
+        }
+        true
+    }
+
+    fn state(&mut self) -> Option<State> {
+        Some(State::Headed(self.passed.clone()))
+    }
+
+    fn append(&mut self, later: State) -> bool {
+        let State::Headed(HeadedState { seen, header, preamble, lines }) = later else { return false };
+        let passed = &mut self.passed;
+        if passed.header.is_some() {
+            // Nothing went by yet: what stands behind the header cannot be joined to it.
+            (passed.seen, passed.header) = (seen, header);
+        }
+        passed.preamble = passed.preamble.saturating_add(preamble);
+        passed.lines.append(State::Text(lines))
     }
 }

@@ -52,17 +52,70 @@ pub(crate) struct Entry {
     /// Whether the first bytes of an object look like it.
     pub(crate) sniff: fn(&[u8]) -> bool,
     pub(crate) scanner: fn(Position) -> Box<dyn RecordScanner>,
+    /// How parts that begin anywhere are scanned; none where only a pass from the start knows where records begin.
+    pub(crate) parts: Option<Parts>,
     /// Whether a slice of it is a file of its own only as BGZF.
     pub(crate) always_bgzf: bool,
 }
 
+/// How parts of a format that begin anywhere are scanned.
+pub(crate) struct Parts {
+    /// Where, in bytes from the middle of an object, a scanner may begin.
+    pub(crate) begin: fn(&[u8]) -> Option<usize>,
+    /// What that place may be; each is tried, and which it was is known when parts are joined.
+    pub(crate) positions: &'static [Position],
+    /// Whether bytes inside a line change nothing, however many there are.
+    pub(crate) long_lines: bool,
+}
+
+const LINES: Option<Parts> = Some(Parts { begin: line_in, positions: &[Position::Line], long_lines: true });
+
+const CSV: Option<Parts> = Some(Parts { begin: line_in, positions: &[Position::Line, Position::QuotedLine], long_lines: false });
+
+/// Behind the first line end.
+fn line_in(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', bytes).map(|at| at + 1)
+}
+
 /// Where in an object a scanner begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Position {
     /// At its first byte.
     Start,
     /// At the first byte of a record.
     Record,
+    /// Behind a line end, somewhere behind the first record's first byte.
+    Line,
+    /// Behind a line end inside quotes.
+    QuotedLine,
+}
+
+/// What a scanner knows of the bytes that went by it, from a [`Position`] on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    Text(text::TextScanner),
+    Headed(lines::HeadedState),
+    Csv(csv::CsvState),
+    Fastq(fastq::FastqScanner),
+    Fasta(fasta::FastaState),
+    Framed(framed::FramedState),
+}
+
+impl State {
+    /// Digests of sequence names, which are too many for the text of a state.
+    pub(crate) fn names(&self) -> &[u128] {
+        if let State::Fasta(passed) = self { &passed.names } else { &[] }
+    }
+
+    /// Puts them back.
+    pub(crate) fn with_names(mut self, names: Vec<u128>) -> Self {
+        if let State::Fasta(passed) = &mut self {
+            passed.names = names;
+        }
+        self
+    }
 }
 
 /// Every format there is, in the order they are tried; the last takes any text.
@@ -74,6 +127,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["bam"],
         sniff: framed::sniff_bam,
         scanner: |position| Box::new(framed::Framed::bam(position)),
+        parts: Some(Parts { begin: framed::bam_record_in, positions: &[Position::Record], long_lines: false }),
         always_bgzf: true,
     },
     Entry {
@@ -83,6 +137,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["bcf"],
         sniff: framed::sniff_bcf,
         scanner: |position| Box::new(framed::Framed::bcf(position)),
+        parts: Some(Parts { begin: framed::bcf_record_in, positions: &[Position::Record], long_lines: false }),
         always_bgzf: true,
     },
     Entry {
@@ -92,6 +147,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["vcf"],
         sniff: lines::sniff_vcf,
         scanner: |position| Box::new(lines::HeadedLines::vcf(position)),
+        parts: LINES,
         always_bgzf: false,
     },
     Entry {
@@ -101,6 +157,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["sam"],
         sniff: lines::sniff_sam,
         scanner: |position| Box::new(lines::HeadedLines::sam(position)),
+        parts: LINES,
         always_bgzf: false,
     },
     Entry {
@@ -110,6 +167,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["fastq", "fq"],
         sniff: fastq::sniff,
         scanner: |_| Box::new(fastq::FastqScanner::default()),
+        parts: Some(Parts { begin: fastq::record_in, positions: &[Position::Record], long_lines: false }),
         always_bgzf: false,
     },
     Entry {
@@ -118,7 +176,8 @@ pub(crate) static FORMATS: &[Entry] = &[
         title: "FASTA",
         extensions: &["fasta", "fa", "fna", "ffn", "faa", "frn", "fas", "mpfa"],
         sniff: fasta::sniff,
-        scanner: |_| Box::new(fasta::FastaScanner::default()),
+        scanner: |position| Box::new(fasta::FastaScanner::at(position)),
+        parts: LINES,
         always_bgzf: false,
     },
     Entry {
@@ -127,7 +186,8 @@ pub(crate) static FORMATS: &[Entry] = &[
         title: "CSV",
         extensions: &["csv"],
         sniff: |_| false,
-        scanner: |_| Box::new(csv::CsvScanner::csv()),
+        scanner: |position| Box::new(csv::CsvScanner::csv().at(position)),
+        parts: CSV,
         always_bgzf: false,
     },
     Entry {
@@ -136,7 +196,8 @@ pub(crate) static FORMATS: &[Entry] = &[
         title: "TSV",
         extensions: &["tsv", "tab"],
         sniff: |_| false,
-        scanner: |_| Box::new(csv::CsvScanner::tsv()),
+        scanner: |position| Box::new(csv::CsvScanner::tsv().at(position)),
+        parts: CSV,
         always_bgzf: false,
     },
     Entry {
@@ -146,6 +207,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["jsonl", "ndjson"],
         sniff: json_lines::sniff,
         scanner: |_| Box::new(text::TextScanner::default()),
+        parts: LINES,
         always_bgzf: false,
     },
     Entry {
@@ -155,6 +217,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         extensions: &["txt", "text", "bed", "gff", "gff3", "gtf", "json", "log", "md"],
         sniff: text::sniff,
         scanner: |_| Box::new(text::TextScanner::default()),
+        parts: LINES,
         always_bgzf: false,
     },
 ];
@@ -219,6 +282,30 @@ pub(crate) trait RecordScanner: Send {
 
     /// Tells that the object ends here.
     fn finish(&mut self) -> Result<(), Malformed>;
+
+    /// What is to be said of the next byte so that another scanner could go on, as far as that can be said.
+    fn position(&self) -> Option<Position> {
+        None
+    }
+
+    /// Bytes without a line end go by, inside a line of which much was scanned; false if they must be scanned too.
+    fn within_line(&mut self, _length: u64) -> bool {
+        false
+    }
+
+    /// Tells that its state will be asked for, to be joined to another's.
+    fn gather(&mut self) {}
+
+    /// What it knows, for [`append`](Self::append); once, and only after [`gather`](Self::gather).
+    fn state(&mut self) -> Option<State> {
+        None
+    }
+
+    /// Goes on as if it had scanned what another scanner did that began at this one's position. Where that cannot be, since the bytes
+    /// break a rule that spans parts, nothing changes and the answer is false.
+    fn append(&mut self, _later: State) -> bool {
+        false
+    }
 }
 
 /// A record that breaks the rules of its format.

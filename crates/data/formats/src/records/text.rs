@@ -1,14 +1,16 @@
 //! Lines. A line is a record; the last needs no line feed.
 
-use super::{Malformed, RecordScanner};
+use serde::{Deserialize, Serialize};
+
+use super::{Malformed, Position, RecordScanner, State};
 
 /// Whether the bytes look like text: no control bytes but white space and escapes.
 pub(super) fn sniff(prefix: &[u8]) -> bool {
     !prefix.iter().any(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127))
 }
 
-#[derive(Default)]
-pub(super) struct TextScanner {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TextScanner {
     started: u64,
     inside: bool,
 }
@@ -48,5 +50,24 @@ impl RecordScanner for TextScanner {
 
     fn finish(&mut self) -> Result<(), Malformed> {
         Ok(())
+    }
+
+    fn position(&self) -> Option<Position> {
+        (!self.inside).then_some(Position::Line)
+    }
+
+    fn within_line(&mut self, _length: u64) -> bool {
+        self.inside
+    }
+
+    fn state(&mut self) -> Option<State> {
+        Some(State::Text(self.clone()))
+    }
+
+    fn append(&mut self, later: State) -> bool {
+        let State::Text(later) = later else { return false };
+        self.started = self.started.saturating_add(later.started);
+        self.inside = later.inside;
+        true
     }
 }

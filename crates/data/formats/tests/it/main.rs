@@ -13,6 +13,7 @@ mod las;
 mod law;
 mod lazy;
 mod npy;
+mod parallel;
 mod parquet;
 mod regions;
 mod sidecars;

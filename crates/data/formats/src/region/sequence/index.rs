@@ -105,7 +105,7 @@ impl FastaIndex {
                         scan.scan(&buffer[..produced]).map_err(malformed)?;
                         tell(offset);
                     }
-                    BgzfStep::End { .. } => break,
+                    BgzfStep::End => break,
                     BgzfStep::Ordinary => {
                         let name = object.name().to_owned();
                         return Err(FormatError::NoRegions { name, found: "FASTA, gzip behind BGZF".into() });
