@@ -37,7 +37,7 @@ pub(crate) fn index(py: Python<'_>, uri: &str) -> Result<String, Failure> {
 pub(crate) fn index_parts(py: Python<'_>, uri: &str, count: Option<u64>) -> Result<Vec<String>, Failure> {
     let (slicer, uri) = (slicing::slicer()?, slicing::absolute(uri)?);
     let parts = py.detach(|| slicer.index_parts(&uri, count))?;
-    Ok(parts.iter().map(|part| canonical::to_string(part)).collect())
+    Ok(parts.iter().map(canonical::to_string).collect())
 }
 
 /// Indexes one part; needs the object and nothing else.
