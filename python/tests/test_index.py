@@ -10,7 +10,7 @@ from pathlib import Path
 import neardata
 import pytest
 
-ROWS = 'number,text\n' + "".join(f'{number},"line {number}\nand ""more"""\n' for number in range(60_000))
+ROWS = "number,text\n" + "".join(f'{number},"line {number}\nand ""more"""\n' for number in range(60_000))
 
 
 @pytest.fixture

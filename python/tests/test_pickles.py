@@ -20,7 +20,7 @@ from neardata.dataplug.formats.compressed import gzipped
 from neardata.dataplug.formats.generic import csv, text
 from neardata.dataplug.formats.genomics import fasta, fastq, vcf
 from peers import needs, needs_core
-from test_dataplug_tables import COPC, write_points, write_raster
+from test_dataplug_tables import COPC, write_points, write_raster, write_spectra
 
 RECORDS = 30_000
 SECRET_NAMES = ("SECRET", "TOKEN", "PASSWORD", "ACCESS_KEY")
@@ -88,6 +88,19 @@ def copy_copc(path: Path) -> None:
 Options = dict[str, Any]
 
 
+def write_batches(path: Path) -> None:
+    needs("pyarrow")
+    import pyarrow
+
+    table = pyarrow.table({"number": list(range(RECORDS)), "square": [number * number for number in range(RECORDS)]})
+    with pyarrow.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1000)
+
+
+def write_image(path: Path) -> None:
+    write_spectra(path, "processed")
+
+
 def write_cram(path: Path) -> None:
     options = ["-C", "--output-fmt-option", "no_ref=1", "--output-fmt-option", "seqs_per_slice=500"]
     subprocess.run(["samtools", "view", *options, "-o", path, "-"], input=alignments(), check=True)
@@ -111,6 +124,8 @@ OBJECTS: dict[str, tuple[str, Callable[[Path], Any], list[Options]]] = {
     "laz": ("laz", write_points, [{"n": 7}, {"tiles": 9}, {"bounds": (0, 0, 10, 10)}]),
     "copc.laz": ("copc", copy_copc, [{"n": 7}, {"tiles": 9}]),
     "tif": ("tiff", write_raster, [{"n": 7}, {"tiles": 9}, {"bounds": (500_000, 4_599_000, 501_000, 4_600_000)}]),
+    "arrow": ("arrow", write_batches, [{"n": 7}, {"records": 999}, {"n": 7, "columns": ["square"]}]),
+    "imzML": ("imzml", write_image, [{"n": 3}, {"tiles": 4}, {"window": (100, 500)}]),
     "parquet": ("parquet", write_parquet, [{"n": 7}, {"records": 999}, {"n": 7, "columns": ["c1", "c7", "c30"]}]),
 }
 
@@ -150,7 +165,8 @@ def test_slices_are_small_and_keep_secrets(bucket: Any, tmp_path: Path, ending: 
     path = tmp_path / f"object.{ending}"
     write(path)
     needs_core(path, name)
-    bucket.upload_file(str(path), "pickles", path.name)
+    for file in tmp_path.glob("object.*"):
+        bucket.upload_file(str(file), "pickles", file.name)
     for options in cuts:
         parts = neardata.slices(f"s3://pickles/{path.name}", **options)
         assert parts

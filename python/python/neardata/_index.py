@@ -60,8 +60,8 @@ def index(
         neardata.index("huge.csv", pool, parts=32)
     ```
 
-    Objects that are plain or BGZF (BAM and BCF are) are indexed in parts; gzip of any other kind and Zstandard in one call. The index is
-    the same, byte for byte, however it was made. Without an executor, large objects are indexed by several threads.
+    Objects that are plain or BGZF (BAM and BCF are) are indexed in parts; gzip of any other kind and Zstandard in one call. The
+    index is the same, byte for byte, however it was made. Without an executor, large objects are indexed by several threads.
 
     Args:
         uri: `s3://`, `gs://`, `az://`, `http(s)://` or `file://` address, or a path.
