@@ -57,7 +57,9 @@ def peer(workload: str, uri: str, counts: list[int]) -> None:
     module_name, format_name, strategy_name, option = where[workload]
     module = importlib.import_module(f"dataplug.formats.{module_name}")
     credentials = {"AccessKeyId": os.environ["AWS_ACCESS_KEY_ID"], "SecretAccessKey": os.environ["AWS_SECRET_ACCESS_KEY"]}
-    os.environ.update(AWS_HTTPS="NO", AWS_VIRTUAL_HOSTING="FALSE", AWS_S3_ENDPOINT=os.environ["AWS_ENDPOINT_URL"].removeprefix("http://"))  # for GDAL
+    os.environ.update(
+        AWS_HTTPS="NO", AWS_VIRTUAL_HOSTING="FALSE", AWS_S3_ENDPOINT=os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
+    )  # for GDAL
     config = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"], "region_name": "us-east-1", "credentials": credentials}
     open_object = lambda: CloudObject.from_s3(getattr(module, format_name), uri, s3_config=config)
     size = int(os.environ["NEARDATA_BENCH_SIZE"])
