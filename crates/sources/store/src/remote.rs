@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use neardata_core::{ByteRange, Chunks, ObjectRef, Pin, RangedRead, ReadError};
+use neardata_core::{ByteRange, Chunks, ObjectRef, Pin, RangedRead, ReadError, read_ranges};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use tokio::runtime::Handle;
@@ -143,21 +143,7 @@ impl RangedRead for RemoteObject {
     }
 
     fn read(&self, range: ByteRange) -> Result<Bytes, ReadError> {
-        if range.end > self.0.size {
-            let detail = format!("range {range} lies beyond its {} bytes", self.0.size);
-            return Err(ReadError::Failed { name: self.0.name.clone(), detail });
-        }
-        let mut chunks = self.stream(range);
-        let Some(first) = chunks.next().transpose()? else { return Ok(Bytes::new()) };
-        if first.len() as u64 == range.len() {
-            return Ok(first);
-        }
-        let mut whole = Vec::with_capacity(range.len() as usize);
-        whole.extend_from_slice(&first);
-        for chunk in chunks {
-            whole.extend_from_slice(&chunk?);
-        }
-        Ok(whole.into())
+        read_ranges(self, &[range], 0).map(|mut pieces| pieces.pop().unwrap_or_default())
     }
 
     fn stream(&self, range: ByteRange) -> Chunks<'_> {
