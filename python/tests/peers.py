@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import neardata
@@ -40,6 +41,17 @@ def needs_core(path: Path, name: str) -> None:
     if found == name:
         return
     message = f"the core does not read {path.name} as {name}: {found}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def needs_program(*programs: str) -> None:
+    """Skip a test whose programs are missing, or fail it in continuous integration."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if not missing:
+        return
+    message = f"not installed: {', '.join(missing)}"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

@@ -64,7 +64,7 @@ class Slice:
 
     @property
     def format(self) -> str:
-        """Name of the format: `fastq`, `fasta`, `csv` or `text`."""
+        """Name of the format, as `neardata inspect` gives it: `fastq`, `bam`, `las`, `parquet`, …."""
 
     @property
     def selection(self) -> Any:

@@ -73,10 +73,10 @@ impl Inspection {
     }
 }
 
-impl From<&IndexSummary> for Counts {
-    fn from(summary: &IndexSummary) -> Self {
-        let IndexSummary { records, uncompressed, checkpoints, .. } = *summary;
-        Self { records, uncompressed, checkpoints, note: summary.note.clone() }
+impl From<IndexSummary> for Counts {
+    fn from(summary: IndexSummary) -> Self {
+        let IndexSummary { records, uncompressed, checkpoints, note, .. } = summary;
+        Self { records, uncompressed, checkpoints, note }
     }
 }
 

@@ -9,7 +9,6 @@
 //! - [`conformance`] checks the partition law: slices of any object, cut in any way, concatenate to the original, exactly.
 
 mod build;
-mod calls;
 mod columns;
 pub mod conformance;
 mod detect;

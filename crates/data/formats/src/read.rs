@@ -11,6 +11,7 @@ use crate::gzip::{BgzfDecoder, BgzfStep, GzipDecoder, Stop, WINDOW};
 use crate::input::Input;
 use crate::records::{Format, Position, RecordScanner};
 use crate::selection::{Stretch, WindowRef};
+use crate::sidecar::WINDOW_CHECKSUM;
 use crate::zstandard::ZstdDecoder;
 use crate::{Compression, FormatError};
 
@@ -309,7 +310,7 @@ fn read_window(index: &dyn RangedRead, window: WindowRef) -> Result<Vec<u8>, For
     let damaged = |reason: &str| FormatError::SideCar { name: index.name().to_owned(), reason: reason.to_owned() };
     let stored = index.read(ByteRange::new(window.at, window.at + u64::from(window.length)))?;
     if crc32fast::hash(&stored) != window.crc {
-        return Err(damaged("the checksum of a window does not fit"));
+        return Err(damaged(WINDOW_CHECKSUM));
     }
     let mut content = vec![0; WINDOW];
     let length = Decompressor::new()

@@ -1,5 +1,6 @@
 //! The side-car file: `docs/formats.md` describes it byte by byte.
 
+use bytes::Bytes;
 use neardata_core::{ByteRange, ObjectRef, RangedRead, VERSION};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,11 @@ pub(crate) fn encode(index: &Index) -> Vec<u8> {
     bytes
 }
 
+/// What is said of a window whose checksum does not fit.
+pub(crate) const WINDOW_CHECKSUM: &str = "the checksum of a window does not fit";
+/// Bytes of windows read in one go to verify them.
+const VERIFIED_AT_ONCE: u64 = 1 << 20;
+
 /// Reads header and points of a side-car; its windows stay where they are.
 pub fn read_index(reader: &dyn RangedRead) -> Result<Index, FormatError> {
     let damaged = |reason: &str| FormatError::SideCar { name: reader.name().to_owned(), reason: reason.to_owned() };
@@ -128,6 +134,27 @@ pub fn read_index(reader: &dyn RangedRead) -> Result<Index, FormatError> {
     }
     check(&index).map_err(damaged)?;
     Ok(index)
+}
+
+/// Reads the windows of a side-car and compares them with their checksums.
+pub(crate) fn verify_windows(reader: &dyn RangedRead, index: &Index) -> Result<(), FormatError> {
+    let damaged = || FormatError::SideCar { name: reader.name().to_owned(), reason: WINDOW_CHECKSUM.to_owned() };
+    let mut read = ByteRange::new(0, 0);
+    let mut bytes = Bytes::new();
+    for point in &index.points {
+        let Restart::Window { offset, length, checksum } = point.restart else { continue };
+        let start = index.windows_start + offset;
+        let end = start + u64::from(length);
+        if start < read.start || end > read.end {
+            read = ByteRange::new(start, end.max(start + VERIFIED_AT_ONCE).min(reader.size()));
+            bytes = reader.read(read)?;
+        }
+        let window = bytes.get((start - read.start) as usize..(end - read.start) as usize).ok_or_else(damaged)?;
+        if crc32fast::hash(window) != checksum {
+            return Err(damaged());
+        }
+    }
+    Ok(())
 }
 
 /// What later arithmetic relies on.

@@ -4,21 +4,15 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::sync::Arc;
 
+use flate2::CrcWriter;
 use neardata_core::{IndexRef, ObjectRef, ObjectUri, RangedRead, ReadError, Slice};
 use neardata_store::StoreError;
 
 use super::sidecar::{self, Stored};
 use super::{Batches, Cut, Description, Pieces, Table, TableFormat};
-use crate::detect::{detect_from, start_of};
 use crate::inspect::Inspection;
 use crate::slicer::{object_of, reference};
-use crate::{Detected, FormatError, IndexSummary, Progress, Slicer};
-
-/// What an object turns out to be.
-pub(crate) enum Look {
-    Rows(Detected),
-    Table(Arc<dyn TableFormat>),
-}
+use crate::{FormatError, IndexSummary, Progress, Slicer};
 
 /// What [`Slicer::prepare`] found.
 #[derive(Clone, Debug)]
@@ -59,63 +53,69 @@ struct Opened {
 }
 
 impl Slicer {
-    /// What the object is.
-    pub(crate) fn look(&self, uri: &ObjectUri) -> Result<Look, FormatError> {
-        let reader = self.stores.open(&self.stores.head(uri)?)?;
-        let start = start_of(reader.as_ref())?;
-        match self.table_of(reader.name(), &start) {
-            Some(format) => Ok(Look::Table(format)),
-            None => Ok(Look::Rows(detect_from(reader.name(), start)?.0)),
-        }
-    }
-
-    pub(crate) fn table_of(&self, name: &str, start: &[u8]) -> Option<Arc<dyn TableFormat>> {
-        self.tables.iter().find(|format| format.sniff(name, start)).cloned()
-    }
-
-    pub(crate) fn table_named(&self, name: &str) -> Option<Arc<dyn TableFormat>> {
-        self.tables.iter().find(|format| format.name() == name).cloned()
-    }
-
     pub(crate) fn cut_table(
         &self,
         format: &Arc<dyn TableFormat>,
-        uri: &ObjectUri,
+        source: ObjectRef,
         cut: &Cut,
         progress: &dyn Fn(Progress),
     ) -> Result<Vec<Slice>, FormatError> {
-        let Opened { sources, table } = self.open_table(format, uri)?;
-        let indexed = if table.needs_index(cut) { Some(self.indexed_table(format, &sources, &*table, progress)?) } else { None };
+        let Opened { sources, table } = self.open_table(format, source)?;
         let reads_need_index = table.reads_need_index(cut);
-        let selections = table.cut(cut, indexed.as_ref().map(|indexed| &*indexed.body))?;
+        let mut side_car = None;
+        let selections = if table.needs_index(cut) {
+            let mut indexed = self.indexed_table(format, &sources, &*table, progress)?;
+            let selections = match table.cut(cut, Some(&*indexed.body)) {
+                // What the header cannot tell: it was damaged behind it.
+                Err(FormatError::SideCar { name, reason }) if !indexed.built => {
+                    indexed = self.rebuilt_table(format, &sources, &*table, (&name, &reason), progress)?;
+                    table.cut(cut, Some(&*indexed.body))
+                }
+                selections => selections,
+            };
+            side_car = Some(indexed.side_car).filter(|_| reads_need_index);
+            selections?
+        } else {
+            table.cut(cut, None)?
+        };
         let slice = |selection| Slice {
             v: Slice::VERSION,
             format: format.name().to_owned(),
             objects: sources.clone(),
             selection,
-            index: indexed.iter().filter(|_| reads_need_index).map(|indexed| indexed.side_car.clone()).collect(),
+            index: side_car.iter().cloned().collect(),
         };
         Ok(selections.into_iter().map(slice).collect())
     }
 
+    /// The index of an object: the one that is there and is whole, or else a new one.
     pub(crate) fn index_table(
         &self,
         format: &Arc<dyn TableFormat>,
-        uri: &ObjectUri,
+        source: ObjectRef,
         progress: &dyn Fn(Progress),
     ) -> Result<TableSummary, FormatError> {
-        let Opened { sources, table } = self.open_table(format, uri)?;
+        let Opened { sources, table } = self.open_table(format, source)?;
         if format.index_version() == 0 {
             let description = table.describe()?;
             return Ok(TableSummary { objects: sources, side_car: None, format: format.name(), description, built: false });
         }
-        let Indexed { stored, side_car, built, .. } = self.indexed_table(format, &sources, &*table, progress)?;
+        let mut indexed = self.indexed_table(format, &sources, &*table, progress)?;
+        if !indexed.built {
+            match sidecar::verify(&indexed.stored, &*indexed.body) {
+                Err(FormatError::SideCar { name, reason }) => {
+                    indexed = self.rebuilt_table(format, &sources, &*table, (&name, &reason), progress)?;
+                }
+                verified => verified.map_err(|error| self.explain(error))?,
+            }
+        }
+        let Indexed { stored, side_car, built, .. } = indexed;
         let description = stored.description;
         Ok(TableSummary { objects: sources, side_car: Some(side_car), format: format.name(), description, built })
     }
 
-    pub(crate) fn inspect_table(&self, format: &Arc<dyn TableFormat>, uri: &ObjectUri) -> Result<Inspection, FormatError> {
-        let Opened { sources, table } = self.open_table(format, uri)?;
+    pub(crate) fn inspect_table(&self, format: &Arc<dyn TableFormat>, source: ObjectRef) -> Result<Inspection, FormatError> {
+        let Opened { sources, table } = self.open_table(format, source)?;
         let described = table.describe()?;
         let stored = match format.index_version() {
             0 => None,
@@ -138,8 +138,9 @@ impl Slicer {
         self.reopen_table(format, slice)?.arrow(&slice.selection, self.index_of(slice)?)
     }
 
-    fn open_table(&self, format: &Arc<dyn TableFormat>, uri: &ObjectUri) -> Result<Opened, FormatError> {
-        let sources = format.objects(uri)?.iter().map(|uri| self.stores.head(uri)).collect::<Result<Vec<_>, _>>()?;
+    fn open_table(&self, format: &Arc<dyn TableFormat>, source: ObjectRef) -> Result<Opened, FormatError> {
+        let pinned = |uri: &ObjectUri| if *uri == source.uri { Ok(source.clone()) } else { self.stores.head(uri) };
+        let sources = format.objects(&source.uri)?.iter().map(pinned).collect::<Result<Vec<_>, _>>()?;
         let readers = sources.iter().map(|source| self.stores.open(source)).collect::<Result<Vec<_>, _>>()?;
         let table = format.open(readers)?;
         Ok(Opened { sources, table })
@@ -182,22 +183,43 @@ impl Slicer {
         table: &dyn Table,
         progress: &dyn Fn(Progress),
     ) -> Result<Indexed, FormatError> {
-        let uri = &sources[0].uri;
         match self.stored_table(format, sources) {
-            Ok(Some(indexed)) => return Ok(indexed),
-            Ok(None) => {}
-            Err(FormatError::SideCar { name, reason }) => {
-                tracing::warn!(object = %uri, side_car = name, reason, "the side-car is damaged; building it again");
-            }
-            Err(error) => return Err(error),
+            Ok(Some(indexed)) => Ok(indexed),
+            Ok(None) => self.build_table(format, sources, table, progress),
+            Err(FormatError::SideCar { name, reason }) => self.rebuilt_table(format, sources, table, (&name, &reason), progress),
+            Err(error) => Err(error),
         }
+    }
+
+    /// A new index in place of one that is damaged, which is told.
+    fn rebuilt_table(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        sources: &[ObjectRef],
+        table: &dyn Table,
+        (side_car, reason): (&str, &str),
+        progress: &dyn Fn(Progress),
+    ) -> Result<Indexed, FormatError> {
+        tracing::warn!(object = %sources[0].uri, side_car, reason, "the side-car is damaged; building it again");
+        self.build_table(format, sources, table, progress).map_err(|error| self.explain(error))
+    }
+
+    fn build_table(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        sources: &[ObjectRef],
+        table: &dyn Table,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Indexed, FormatError> {
+        let uri = &sources[0].uri;
         let scratch = |source: io::Error| FormatError::Scratch { name: uri.to_string(), source };
-        let mut body = io::BufWriter::new(tempfile::tempfile().map_err(scratch)?);
+        let mut body = CrcWriter::new(io::BufWriter::new(tempfile::tempfile().map_err(scratch)?));
         let description = table.build_index(&mut body, progress)?;
-        let mut body: File = body.into_inner().map_err(|error| scratch(error.into_error()))?;
+        let checksum = body.crc().sum();
+        let mut body: File = body.into_inner().into_inner().map_err(|error| scratch(error.into_error()))?;
         let length = body.stream_position().map_err(scratch)?;
         body.rewind().map_err(scratch)?;
-        let stored = Stored::new(sources.to_vec(), format.name(), format.index_version(), description, length);
+        let stored = Stored::new(sources.to_vec(), format.name(), format.index_version(), description, (length, checksum));
         let address = self.side_cars.address_ending(&sources[0], "ndtable");
         let mut upload = self.stores.upload(&address)?;
         let written = upload.write_all(&sidecar::encode(&stored)).and_then(|()| io::copy(&mut body, &mut upload).map(drop));

@@ -30,7 +30,6 @@ use crate::{FormatError, Progress};
 pub use batches::Batches;
 pub use cut::{Bounds, Cut};
 pub use description::{Column, Description, Extent};
-pub(crate) use driver::Look;
 pub use driver::{Prepared, TableSummary};
 pub use imzml::ImzMl;
 pub use tiff::Tiff;

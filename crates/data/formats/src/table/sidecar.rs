@@ -16,6 +16,8 @@ const PREAMBLE: usize = 16;
 /// Longer headers are refused.
 const HEADER_LIMIT: usize = 1 << 20;
 const FIRST_READ: u64 = 16 * 1024;
+/// Bytes of a body read in one go to verify it.
+const VERIFIED_AT_ONCE: u64 = 1 << 20;
 
 /// The header.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,12 +32,22 @@ pub(crate) struct Stored {
     pub(crate) description: Description,
     /// Bytes of what follows.
     body: u64,
+    /// Checksum of what follows, as gzip counts it (CRC-32).
+    body_crc: u32,
 }
 
 impl Stored {
-    pub(crate) fn new(sources: Vec<ObjectRef>, format: &str, index_version: u32, description: Description, body: u64) -> Self {
+    /// `body` is its length and its checksum.
+    pub(crate) fn new(
+        sources: Vec<ObjectRef>,
+        format: &str,
+        index_version: u32,
+        description: Description,
+        body: (u64, u32),
+    ) -> Self {
+        let (body, body_crc) = body;
         let program = format!("neardata {VERSION}");
-        Self { v: 1, program, sources, format: format.to_owned(), index_version, description, body }
+        Self { v: 1, program, sources, format: format.to_owned(), index_version, description, body, body_crc }
     }
 }
 
@@ -76,6 +88,24 @@ pub(crate) fn read(object: Arc<dyn RangedRead>) -> Result<(Stored, Arc<dyn Range
     }
     let body = Body { start: end, length: stored.body, object };
     Ok((stored, Arc::new(body)))
+}
+
+/// Reads the whole body and compares it with its checksum.
+pub(crate) fn verify(stored: &Stored, body: &dyn RangedRead) -> Result<(), FormatError> {
+    let mut checksum = crc32fast::Hasher::new();
+    let mut at = 0;
+    while at < stored.body {
+        let next = (at + VERIFIED_AT_ONCE).min(stored.body);
+        checksum.update(&body.read(ByteRange::new(at, next))?);
+        at = next;
+    }
+    if checksum.finalize() != stored.body_crc {
+        return Err(FormatError::SideCar {
+            name: body.name().to_owned(),
+            reason: "the checksum of its body does not fit".into(),
+        });
+    }
+    Ok(())
 }
 
 /// What lies behind the header, with offsets of its own.

@@ -5,8 +5,12 @@ use std::io::Read;
 use bytes::Bytes;
 use neardata_core::{ObjectUri, Slice};
 use neardata_formats::conformance::{encodings, fastq, gzip};
-use neardata_formats::{Compression, Partition, Selection, SideCars, Slicer};
+use neardata_formats::{Compression, Cut, Partition, Prepared, Selection, SideCars, Slicer};
 use neardata_store::{StoreOptions, Stores};
+
+/// Formats with a table whose index is kept, and a fixture of each: the object, and what lies beside it.
+const TABLES: &[(&str, &[&str])] =
+    &[("las", &["test1_4.las"]), ("imzml", &["untreated.imzML", "untreated.ibd"]), ("cram", &["tiny-3.0.cram"])];
 
 fn uri(text: &str) -> ObjectUri {
     text.parse().unwrap()
@@ -78,6 +82,46 @@ fn any_damage_to_a_side_car_is_noticed() {
     stores.put(&side_car, Bytes::from(bad)).unwrap();
     let error = read(&slicer, slice).unwrap_err();
     assert!(error.contains("neardata index") || error.contains("changed"), "{error}");
+    // What the error asks for helps, although the header is good.
+    assert!(slicer.index(&object, &|_| {}).unwrap().built);
+    assert_eq!(stores.get(&side_car).unwrap(), good);
+    assert!(!slicer.index(&object, &|_| {}).unwrap().built);
+}
+
+#[test]
+fn a_damaged_side_car_of_a_table_is_built_again_by_whoever_needs_it() {
+    let (stores, slicer) = fresh();
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for (name, files) in TABLES {
+        let root = uri("memory://side").join(name);
+        for file in *files {
+            let bytes = std::fs::read(data.join(name).join(file)).unwrap();
+            stores.put(&root.join(file), bytes.into()).unwrap();
+        }
+        let object = root.join(files[0]);
+        let prepare = || match slicer.prepare(&object, &|_| {}).unwrap() {
+            Prepared::Table(summary) => (summary.side_car.unwrap().uri, summary.built),
+            Prepared::Rows(_) => panic!("{name} has a table"),
+        };
+        let (side_car, built) = prepare();
+        assert!(built && !prepare().1, "{name}");
+        let good = stores.get(&side_car).unwrap();
+        let cut = Cut::by(Partition::Count(2));
+        let slices = slicer.cut(&object, &cut, &|_| {}).unwrap();
+        let step = (good.len() / 40).max(1);
+        for place in (0..good.len()).step_by(step).chain([good.len() - 1]) {
+            let mut bad = good.to_vec();
+            bad[place] ^= 0x20;
+            stores.put(&side_car, bad.clone().into()).unwrap();
+            assert!(prepare().1, "{name}: byte {place} of {}", good.len());
+            assert_eq!(stores.get(&side_car).unwrap(), good, "{name}: byte {place}");
+            // Cutting either needs what was damaged, and has it built again, or does not look at it.
+            stores.put(&side_car, bad.into()).unwrap();
+            let again = slicer.cut(&object, &cut, &|_| {}).unwrap();
+            let selections = |slices: &[Slice]| slices.iter().map(|slice| slice.selection.clone()).collect::<Vec<_>>();
+            assert_eq!(selections(&again), selections(&slices), "{name}: byte {place}");
+        }
+    }
 }
 
 #[test]

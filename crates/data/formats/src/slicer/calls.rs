@@ -4,10 +4,10 @@ use std::io::Write;
 
 use neardata_core::{MemoryObject, ObjectUri};
 
+use super::{IndexSummary, Indexed, Look, Rows, Slicer};
 use crate::build::{IndexPart, Progress, index_part, join_parts, parts_of};
-use crate::slicer::{IndexSummary, Indexed, Slicer};
-use crate::table::Look;
-use crate::{FormatError, detect, sidecar};
+
+use crate::{FormatError, sidecar};
 
 /// Bytes of a part, where nobody says how many there should be.
 const PART: u64 = 64 << 20;
@@ -19,14 +19,10 @@ impl Slicer {
     /// a pass from the start can index the object (gzip that is no BGZF, Zstandard); none, where there is nothing to do: its
     /// index is fresh, or its format has a table of its own.
     pub fn index_parts(&self, uri: &ObjectUri, count: Option<u64>) -> Result<Vec<IndexPart>, FormatError> {
-        if let Look::Table(_) = self.look(uri)? {
-            return Ok(Vec::new());
-        }
-        let source = self.stores.head(uri)?;
+        let Look::Rows(Rows { source, detected, .. }) = self.look(uri)? else { return Ok(Vec::new()) };
         if self.fresh(&source)?.is_some() {
             return Ok(Vec::new());
         }
-        let detected = detect(self.stores.open(&source)?.as_ref())?;
         let count = count.unwrap_or_else(|| source.size.div_ceil(PART).min(MOST_CALLS));
         Ok(parts_of(&source, detected, self.options, count))
     }
@@ -44,25 +40,23 @@ impl Slicer {
         partials: &[impl AsRef<[u8]>],
         progress: &dyn Fn(Progress),
     ) -> Result<IndexSummary, FormatError> {
-        let source = self.stores.head(uri)?;
-        let address = self.side_cars.address(&source);
+        let rows = self.rows(self.stores.head(uri)?)?;
+        let source = &rows.source;
         if let [whole] = partials
             && whole.as_ref().starts_with(&sidecar::MAGIC)
         {
             let bytes = whole.as_ref();
             let index = sidecar::read_index(&MemoryObject::new(uri.to_string(), bytes.to_vec()))?;
-            if index.source != source || index.options != self.options {
+            if index.source != *source || index.options != self.options {
                 let reason = "it is of another object, another version of it, or other options".to_owned();
                 return Err(FormatError::PartialIndex { name: uri.to_string(), reason });
             }
             let scratch = |source| FormatError::Scratch { name: format!("the side-car of {uri}"), source };
-            let mut upload = self.stores.upload(&address)?;
+            let mut upload = self.stores.upload(&self.side_cars.address(source))?;
             upload.write_all(bytes).map_err(scratch)?;
             return Ok(Indexed::new(index, upload.finish()?, true).summary());
         }
-        let reader = self.stores.open(&source)?;
-        let detected = detect(reader.as_ref())?;
-        let built = join_parts(reader.as_ref(), &source, detected, self.options, partials, progress)?;
-        Ok(self.keep(uri, &address, built)?.summary())
+        let built = join_parts(rows.reader.as_ref(), source, rows.detected, self.options, partials, progress)?;
+        Ok(self.keep(source, built)?.summary())
     }
 }

@@ -1,0 +1,90 @@
+//! Reading slices.
+
+use neardata_core::{ObjectRef, Slice};
+
+use super::Slicer;
+use crate::columns::{self, ArrowOptions, Opened};
+use crate::lazy::PlainSelection;
+use crate::read::{Part, RecordReader};
+use crate::selection::{Selection, Stretch};
+use crate::table::Batches;
+use crate::whole::SliceReader;
+use crate::{Compression, Format, FormatError};
+
+impl Slicer {
+    /// Reads object number `object` (from 0) of a slice as a file of its own: its records, uncompressed, behind the object's header if
+    /// its format has one; BAM and BCF as BGZF.
+    pub fn read(&self, slice: &Slice, object: usize) -> Result<SliceReader, FormatError> {
+        if let Some(format) = self.table_named(&slice.format) {
+            return self.read_table(&format, slice, object).map(SliceReader::of_pieces);
+        }
+        if slice.selection.get("region").is_some() {
+            let (format, source) = (format_of(slice)?, object_of(slice, object)?);
+            return SliceReader::of_region(self.stores.open(source)?, format, slice.selection_as()?);
+        }
+        if slice.selection.get("sequence").is_some() {
+            return SliceReader::of_sequence(self.stores.open(object_of(slice, object)?)?, slice.selection_as()?);
+        }
+        SliceReader::new(self.part(slice, object)?)
+    }
+
+    /// A slice as Arrow record batches, with all its columns.
+    pub fn arrow(&self, slice: &Slice) -> Result<Batches, FormatError> {
+        self.arrow_with(slice, &ArrowOptions::default())
+    }
+
+    /// Reads object number `object` (from 0) of a slice: exactly the uncompressed bytes of its records, without any header.
+    pub fn read_records(&self, slice: &Slice, object: usize) -> Result<RecordReader, FormatError> {
+        RecordReader::new(self.part(slice, object)?)
+    }
+
+    /// A slice as Arrow record batches. What the columns of each format are is in `docs/formats/`. Of the options, formats with a
+    /// table of their own know `columns`.
+    pub fn arrow_with(&self, slice: &Slice, options: &ArrowOptions) -> Result<Batches, FormatError> {
+        if let Some(format) = self.table_named(&slice.format) {
+            return self.table_batches(&format, slice)?.select(&options.columns);
+        }
+        let (format, source) = (format_of(slice)?, object_of(slice, options.object)?);
+        let query = slice.selection.get("region").or(slice.selection.get("sequence"));
+        let (compression, records, headed) = match query {
+            Some(_) => (Compression::Bgzf, [0, u64::MAX], true),
+            None => {
+                let Stretch { compression, records, preamble, .. } = self.part(slice, options.object)?.stretch;
+                (compression, records, preamble.is_some())
+            }
+        };
+        let object = self.stores.open(source)?;
+        let (header, reader) = self.read(slice, options.object)?.into_parts()?;
+        columns::batches(Opened { object, format, compression, headed, first: records[0], header }, reader, options)
+    }
+
+    fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {
+        let (format, source) = (format_of(slice)?, object_of(slice, object)?);
+        let stretch: Stretch = if slice.selection.get("bytes").is_some() {
+            slice.selection_as::<PlainSelection>()?.into()
+        } else {
+            let Selection { mut stretches } = slice.selection_as()?;
+            if object >= stretches.len() {
+                return Err(FormatError::NoSuchObject { asked: object, held: stretches.len() });
+            }
+            stretches.swap_remove(object)
+        };
+        let side_car = match (stretch.window, slice.index.get(object)) {
+            (Some(_), Some(index)) => Some(self.open_side_car(source, index)?),
+            _ => None,
+        };
+        Ok(Part { object: self.stores.open(source)?, side_car, format, stretch })
+    }
+}
+
+fn format_of(slice: &Slice) -> Result<Format, FormatError> {
+    Format::from_name(&slice.format).ok_or_else(|| FormatError::Unknown {
+        name: "this slice".into(),
+        found: format!("`{}`", slice.format),
+        remedy: "A later version of the program may have written it".into(),
+    })
+}
+
+pub(crate) fn object_of(slice: &Slice, object: usize) -> Result<&ObjectRef, FormatError> {
+    slice.objects.get(object).ok_or(FormatError::NoSuchObject { asked: object, held: slice.objects.len() })
+}
