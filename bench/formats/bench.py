@@ -16,6 +16,8 @@ from proxy import CountingProxy
 ROUNDS = int(os.environ.get("NEARDATA_BENCH_ROUNDS", "3"))
 SCALE = float(os.environ.get("NEARDATA_BENCH_SCALE", "1"))
 COUNTS = {"fasta": (8, 64), "vcf": (8, 64), "csv": (8, 64), "imzml": (8,), "las": (4, 9, 16), "cog": (4, 16)}
+# What cuts without a pass is indexed wholly at the end, apart; the peer has no such thing.
+FULL = "full index"
 # CPU seconds of a full index that issue and reference set, for the size at scale 1.
 INDEX_BARS = {"imzml": 0.25, "fasta": 0.15}
 # Where the peer's index is lazy, ours has to be too.
@@ -67,7 +69,7 @@ def run(platform: Platform, system: str, workload: str, uri: str, size: int, log
     command = [sys.executable, str(Path(__file__).with_name("worker.py")), system, workload, uri, *counts]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     steps = {}
-    for name in ("index", *counts):
+    for name in ("index", *counts, FULL):
         platform.proxy.reset()
         try:
             worker.stdin.write("\n")
@@ -106,21 +108,23 @@ def measure(platform: Platform, work: Path, workload: str, missed: list[str]) ->
                         client.delete_object(Bucket=bucket, Key=entry["Key"])
                 results.append(run(platform, system, workload, uri, size, log))
     print(f"\n{workload}: {', '.join(f'{path.name} {path.stat().st_size:,} B' for path in paths)}; median of {ROUNDS}")
-    print(f"{'':10}{'step':>8}{'CPU s':>9}{'wall s':>9}{'slices':>8}{'fetched':>10}{'requests':>10}{'CPU to ours':>13}")
+    print(f"{'':10}{'step':>11}{'CPU s':>9}{'wall s':>9}{'slices':>8}{'fetched':>10}{'requests':>10}{'CPU to ours':>13}")
     for system, results in rounds.items():
-        for name in ("index", *map(str, COUNTS[workload])):
+        for name in ("index", *map(str, COUNTS[workload]), FULL):
             cpu = median(results, name, "cpu")
+            if cpu is None and name == FULL:
+                continue
             if cpu is None:
-                print(f"{system:10}{name:>8}   failed; see {work / 'peers.log'}")
+                print(f"{system:10}{name:>11}   failed; see {work / 'peers.log'}")
                 if system == "neardata":
                     missed.append(f"{workload} {name}: ours failed")
                 continue
             base = median(rounds["neardata"], name, "cpu") or cpu
             fetched = median(results, name, "fetched") / size
-            slices = results[-1][name].get("slices", "")
+            slices = results[-1][name].get("slices") or ""
             requests = median(results, name, "requests")
             wall = median(results, name, "wall")
-            print(f"{system:10}{name:>8}{cpu:>9.3f}{wall:>9.2f}{slices:>8}{fetched:>9.3f}x{requests:>10.0f}{cpu / base:>12.1f}x")
+            print(f"{system:10}{name:>11}{cpu:>9.3f}{wall:>9.2f}{slices:>8}{fetched:>9.3f}x{requests:>10.0f}{cpu / base:>12.1f}x")
     judge(workload, rounds, size, missed)
 
 
@@ -128,8 +132,9 @@ def judge(workload: str, rounds: dict, size: int, missed: list[str]) -> None:
     """The bars of the issue."""
     ours, peer = rounds["neardata"], rounds["dataplug"]
     index = median(ours, "index", "cpu")
-    if workload in INDEX_BARS and index is not None and index > INDEX_BARS[workload] * max(SCALE, 0.2):
-        missed.append(f"{workload}: index {index:.2f} CPU s, at most {INDEX_BARS[workload]}")
+    whole = median(ours, FULL, "cpu") or index
+    if workload in INDEX_BARS and whole is not None and whole > INDEX_BARS[workload] * max(SCALE, 0.2):
+        missed.append(f"{workload}: full index {whole:.2f} CPU s, at most {INDEX_BARS[workload]}")
     if workload in LAZY and index is not None and index > LAZY_BAR * 1.0:
         missed.append(f"{workload}: first cut {index:.3f} CPU s, the peer's is lazy: at most {LAZY_BAR}")
     for count in COUNTS[workload]:

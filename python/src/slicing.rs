@@ -132,17 +132,19 @@ pub(crate) struct Request {
     level: Option<u32>,
     columns: Vec<String>,
     header: bool,
+    one_line_rows: bool,
 }
 
 impl From<Request> for Cut {
     fn from(request: Request) -> Self {
-        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, header } = request;
+        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, header, one_line_rows } =
+            request;
         let partition = (n.map(Partition::Count))
             .or(bytes.map(Partition::Bytes))
             .or(records.map(Partition::Records))
             .or(tiles.map(Partition::Tiles));
         let bounds = bounds.map(|[x0, y0, x1, y1]| Bounds { min: [x0, y0], max: [x1, y1] });
-        Cut { partition, regions, bounds, window, resolution, level, columns, header }
+        Cut { partition, regions, bounds, window, resolution, level, columns, header, one_line_rows }
     }
 }
 

@@ -174,6 +174,7 @@ class Request(TypedDict):
     level: int | None
     columns: list[str]
     header: bool
+    one_line_rows: bool
 
 def slices(uri: str, request: Request, mate2: str | None) -> list[Slice]:
     """Cut an object, or a pair of objects, into slices."""

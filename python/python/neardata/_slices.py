@@ -31,6 +31,7 @@ def slices(
     level: int | None = None,
     columns: Iterable[str] | None = None,
     header: bool = False,
+    one_line_rows: bool = False,
     format: str | None = None,
 ) -> list[_native.Slice]:
     """Cut an object into slices without rewriting it; index it first if it needs an index and has none.
@@ -67,6 +68,8 @@ def slices(
         level: overview level of an image; 0 is full resolution.
         columns: names of the columns to keep.
         header: the first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
+        one_line_rows: each row of CSV or TSV is one line, with no line end in quotes: a large plain object is then cut without a pass
+            over it. Reading a slice that ends inside quotes all the same is an error.
         format: name of a format that an installed package brings; by default it is told from the object.
 
     Returns:
@@ -85,6 +88,7 @@ def slices(
         "level": level,
         "columns": [] if columns is None else [columns] if isinstance(columns, str) else list(columns),
         "header": header,
+        "one_line_rows": one_line_rows,
     }
     partitions = sum(given is not None for given in (n, bytes, records, tiles))
     if partitions > 1:
@@ -99,8 +103,8 @@ def slices(
     if found := _user_formats.find(os.fspath(uri), format):
         if mate2 is not None:
             raise TypeError(f"mate2= goes with FASTQ, not with {found.name}")
-        asked = {**request, "region": request["regions"] or None, "columns": request["columns"] or None, "header": header or None}
-        del asked["regions"]
+        asked = {"region" if name == "regions" else name: value for name, value in request.items()}
+        asked = {name: None if value is False or value == [] else value for name, value in asked.items()}
         return _user_formats.slices(found, os.fspath(uri), asked)
     return _native.slices(os.fspath(uri), request, None if mate2 is None else os.fspath(mate2))
 

@@ -138,6 +138,9 @@ pub(crate) struct PartitionArgs {
     /// The first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
     #[arg(long)]
     pub(crate) header: bool,
+    /// Each row of CSV or TSV is one line, with no line end in quotes: a large plain object is then cut without a pass over it.
+    #[arg(long)]
+    pub(crate) one_line_rows: bool,
 }
 
 #[derive(Args)]

@@ -1,8 +1,8 @@
 //! Cutting without a pass: plain objects whose records begin at line starts, wherever one looks.
 //!
 //! A line of text, JSON Lines, VCF or SAM begins behind a line end, a sequence of FASTA with a `>` behind one, so the first record behind any
-//! byte is found by reading a little there. (A row of CSV may hold line ends in quotes and a FASTQ quality line may begin with `@`:
-//! those need the pass.) Slices made this way do not know how many records they hold.
+//! byte is found by reading a little there. (A row of CSV may hold line ends in quotes, unless the caller knows better, and a FASTQ
+//! quality line may begin with `@`: those need the pass.) Slices made this way do not know how many records they hold.
 
 use memchr::{memchr, memmem};
 use neardata_core::{ByteRange, RangedRead};
@@ -46,8 +46,12 @@ impl From<PlainSelection> for Stretch {
 }
 
 /// Whether records of the format can be found from anywhere.
-pub(crate) fn serves(format: Format) -> bool {
-    matches!(format, Format::Text | Format::Jsonl | Format::Vcf | Format::Sam | Format::Fasta)
+pub(crate) fn serves(format: Format, one_line_rows: bool) -> bool {
+    match format {
+        Format::Text | Format::Jsonl | Format::Vcf | Format::Sam | Format::Fasta => true,
+        Format::Csv | Format::Tsv => one_line_rows,
+        _ => false,
+    }
 }
 
 /// Selections for a partition, found by a small read at each cut; `None` where that would not do: the partition counts records, there
@@ -56,9 +60,11 @@ pub(crate) fn cuts(
     object: &dyn RangedRead,
     format: Format,
     partition: Partition,
+    header_row: bool,
 ) -> Result<Option<Vec<PlainSelection>>, FormatError> {
     let size = object.size();
-    let Some(header) = header_length(object, format)? else { return Ok(None) };
+    let header = if header_row { first_line(object)? } else { header_length(object, format)? };
+    let Some(header) = header else { return Ok(None) };
     let records = size - header;
     let count = match partition {
         Partition::Count(count) if count > 0 => count,
@@ -79,6 +85,12 @@ pub(crate) fn cuts(
     places.push(size);
     let preamble = (header > 0).then_some(Preamble { bit: 0, length: header, stop: header });
     Ok(Some(places.windows(2).map(|pair| PlainSelection { bytes: [pair[0], pair[1]], preamble }).collect()))
+}
+
+/// Length of the first line; `None` if it does not end soon.
+fn first_line(object: &dyn RangedRead) -> Result<Option<u64>, FormatError> {
+    let start = object.read(ByteRange::new(0, LONGEST_LOOK.min(object.size())))?;
+    Ok(memchr(b'\n', &start).map(|end| end as u64 + 1))
 }
 
 /// Length of what lies before the first record; `None` if it does not end soon.

@@ -15,6 +15,8 @@ use crate::sidecar::WINDOW_CHECKSUM;
 use crate::zstandard::ZstdDecoder;
 use crate::{Compression, FormatError};
 
+/// What is said of a slice that was cut on the word that rows are lines.
+const QUOTED_CUT: &str = "it ends inside a quoted field, so its object has rows of several lines: cut it without one_line_rows";
 /// Decoded bytes held at a time.
 const BUFFER: usize = 256 * 1024;
 
@@ -26,6 +28,7 @@ pub struct RecordReader {
     decoder: Decoder,
     format: Format,
     stretch: Stretch,
+    verify_ends: bool,
     /// Uncompressed offset of the next byte the decoder gives.
     out: u64,
     phase: Phase,
@@ -65,7 +68,10 @@ enum Phase {
     /// Drop records up to the first of the slice.
     Find(Box<dyn RecordScanner>),
     /// Hand out up to the known end.
-    Give,
+    Give {
+        /// Sees what is handed out, where the known end is somebody's word.
+        witness: Option<Box<dyn RecordScanner>>,
+    },
     /// Hand out so many more records.
     Count {
         scanner: Box<dyn RecordScanner>,
@@ -84,12 +90,14 @@ pub struct Part {
     pub format: Format,
     /// Which records, and how to reach them.
     pub stretch: Stretch,
+    /// Whether its ends were taken for ends of rows on the caller's word; what is read then has to show it.
+    pub verify_ends: bool,
 }
 
 impl RecordReader {
     /// A reader of the records of `part`.
     pub fn new(part: Part) -> Result<Self, FormatError> {
-        let Part { object, side_car, format, stretch } = part;
+        let Part { object, side_car, format, stretch, verify_ends } = part;
         let index = side_car.as_deref();
         let name = object.name().to_owned();
         stretch.check(format.name(), object.size(), index.map(RangedRead::size))?;
@@ -118,6 +126,7 @@ impl RecordReader {
             format,
             out: stretch.out,
             phase: if empty { Phase::Done } else { Phase::Drop },
+            verify_ends,
             stretch,
             block: Block::Buffer(vec![0; buffer]),
             ready: 0..0,
@@ -191,11 +200,17 @@ impl RecordReader {
                     self.phase = self.after_start();
                 }
             }
-            Phase::Give => {
+            Phase::Give { witness } => {
                 let given = self.stretch.to[1].saturating_sub(pending_out).min(bytes.len() as u64) as usize;
+                if let Some(scanner) = witness {
+                    scanner.scan(&bytes[..given], u64::MAX).map_err(|malformed| malformed.of(name))?;
+                }
                 self.ready = pending.start..pending.start + given;
                 self.pending.start += given;
                 if !self.pending.is_empty() || pending_out + given as u64 >= self.stretch.to[1] {
+                    if witness.as_ref().is_some_and(|scanner| scanner.position() == Some(Position::QuotedLine)) {
+                        return Err(FormatError::Broken { name: name.clone(), reason: QUOTED_CUT.to_owned() });
+                    }
                     self.phase = self.after_known_end(self.stretch.records[1] - self.stretch.to[0]);
                 }
             }
@@ -222,7 +237,8 @@ impl RecordReader {
 
     fn after_start(&self) -> Phase {
         let [first, end] = self.stretch.records;
-        if self.stretch.to[0] > first { Phase::Give } else { self.after_known_end(end - first) }
+        let witness = || self.verify_ends.then(|| self.format.scanner(Position::Record));
+        if self.stretch.to[0] > first { Phase::Give { witness: witness() } } else { self.after_known_end(end - first) }
     }
 
     fn after_known_end(&self, records: u64) -> Phase {
@@ -234,7 +250,7 @@ impl RecordReader {
         let [first, end] = self.stretch.records;
         let reason = match &self.phase {
             Phase::Done => return Ok(()),
-            Phase::Give if self.out >= self.stretch.to[1] && self.stretch.to[0] == end => {
+            Phase::Give { .. } if self.out >= self.stretch.to[1] && self.stretch.to[0] == end => {
                 self.phase = Phase::Done;
                 return Ok(());
             }

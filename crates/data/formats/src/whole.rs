@@ -239,7 +239,7 @@ impl Read for SliceReader {
 
 fn header_part(object: &Arc<dyn RangedRead>, format: Format, compression: Compression, preamble: selection::Preamble) -> Part {
     let stretch = Stretch::of_preamble(compression, preamble);
-    Part { object: Arc::clone(object), side_car: None, format, stretch }
+    Part { object: Arc::clone(object), side_car: None, format, stretch, verify_ends: false }
 }
 
 fn read_header(part: Part) -> Result<Bytes, FormatError> {

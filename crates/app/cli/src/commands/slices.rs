@@ -49,6 +49,7 @@ fn cut(args: &PartitionArgs) -> Result<Cut, CliError> {
         level: args.level,
         columns: args.columns.clone(),
         header: args.header,
+        one_line_rows: args.one_line_rows,
     })
 }
 

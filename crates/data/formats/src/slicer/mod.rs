@@ -90,30 +90,29 @@ impl Slicer {
             return self.regions_of(rows, &regions, cut.partition, progress);
         }
         let offered: &[&str] = match detected.format {
-            Format::Csv | Format::Tsv | Format::Text => &["n", "bytes", "records", "header"],
+            Format::Csv | Format::Tsv => &["n", "bytes", "records", "header", "one_line_rows"],
+            Format::Text => &["n", "bytes", "records", "header"],
             _ => &["n", "bytes", "records"],
         };
         cut.only(detected.format.title(), offered)?;
         let partition = cut.partition.unwrap_or(Partition::Count(1));
-        if cut.header {
-            return self.headed(self.indexed(&rows.source, Some(&rows), progress)?, partition);
+        if let Some(slices) = self.cut_lazily(&rows, partition, cut)? {
+            return Ok(slices);
         }
-        match self.cut_lazily(&rows, partition)? {
-            Some(slices) => Ok(slices),
-            None => self::cut(&[self.indexed(&rows.source, Some(&rows), progress)?], partition, 1),
-        }
+        let indexed = self.indexed(&rows.source, Some(&rows), progress)?;
+        if cut.header { self.headed(indexed, partition) } else { self::cut(&[indexed], partition, 1) }
     }
 
     /// Cuts a large plain object without an index, where its format allows it and it has none.
-    fn cut_lazily(&self, rows: &Rows, partition: Partition) -> Result<Option<Vec<Slice>>, FormatError> {
+    fn cut_lazily(&self, rows: &Rows, partition: Partition, cut: &Cut) -> Result<Option<Vec<Slice>>, FormatError> {
         let Rows { source, reader, detected: Detected { format, compression }, .. } = rows;
-        if *compression != Compression::Plain || !lazy::serves(*format) || source.size < self.lazy_above {
+        if *compression != Compression::Plain || !lazy::serves(*format, cut.one_line_rows) || source.size < self.lazy_above {
             return Ok(None);
         }
         if self.summary_of(source).is_some() {
             return Ok(None);
         }
-        let Some(selections) = lazy::cuts(reader.as_ref(), *format, partition)? else { return Ok(None) };
+        let Some(selections) = lazy::cuts(reader.as_ref(), *format, partition, cut.header)? else { return Ok(None) };
         let slice = |selection| {
             Ok(Slice {
                 v: Slice::VERSION,
@@ -173,7 +172,7 @@ impl Slicer {
     /// Uncompressed bytes of the first record.
     fn length_of_first(&self, index: &Index) -> Result<u64, FormatError> {
         let (object, stretch) = (self.stores.open(&index.source)?, Stretch::new(index, 0, 1));
-        let mut reader = RecordReader::new(Part { object, side_car: None, format: index.format, stretch })?;
+        let mut reader = RecordReader::new(Part { object, side_car: None, format: index.format, stretch, verify_ends: false })?;
         let mut length = 0;
         loop {
             match reader.chunk()?.len() as u64 {

@@ -46,21 +46,24 @@ impl Slicer {
         }
         let (format, source) = (format_of(slice)?, object_of(slice, options.object)?);
         let query = slice.selection.get("region").or(slice.selection.get("sequence"));
-        let (compression, records, headed) = match query {
-            Some(_) => (Compression::Bgzf, [0, u64::MAX], true),
+        let (compression, first, headed) = match query {
+            Some(_) => (Compression::Bgzf, 0, true),
             None => {
-                let Stretch { compression, records, preamble, .. } = self.part(slice, options.object)?.stretch;
-                (compression, records, preamble.is_some())
+                let Stretch { compression, records, from, preamble, .. } = self.part(slice, options.object)?.stretch;
+                // Cut without a pass, it does not know how many records lie before it; only whether there are any.
+                let first = if slice.selection.get("bytes").is_some() { u64::from(from[1] > 0) } else { records[0] };
+                (compression, first, preamble.is_some())
             }
         };
         let object = self.stores.open(source)?;
         let (header, reader) = self.read(slice, options.object)?.into_parts()?;
-        columns::batches(Opened { object, format, compression, headed, first: records[0], header }, reader, options)
+        columns::batches(Opened { object, format, compression, headed, first, header }, reader, options)
     }
 
     fn part(&self, slice: &Slice, object: usize) -> Result<Part, FormatError> {
         let (format, source) = (format_of(slice)?, object_of(slice, object)?);
-        let stretch: Stretch = if slice.selection.get("bytes").is_some() {
+        let on_word = slice.selection.get("bytes").is_some();
+        let stretch: Stretch = if on_word {
             slice.selection_as::<PlainSelection>()?.into()
         } else {
             let Selection { mut stretches } = slice.selection_as()?;
@@ -73,7 +76,8 @@ impl Slicer {
             (Some(_), Some(index)) => Some(self.open_side_car(source, index)?),
             _ => None,
         };
-        Ok(Part { object: self.stores.open(source)?, side_car, format, stretch })
+        let verify_ends = on_word && matches!(format, Format::Csv | Format::Tsv);
+        Ok(Part { object: self.stores.open(source)?, side_car, format, stretch, verify_ends })
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Cut {
     pub columns: Vec<String>,
     /// Whether the first row is a header: it is in no slice, and in front of what is read of each.
     pub header: bool,
+    /// The caller's word that each row of CSV or TSV is one line: none holds a line end in quotes. Then no pass is needed to cut it.
+    pub one_line_rows: bool,
 }
 
 impl Cut {
@@ -61,6 +63,7 @@ impl Cut {
             ("level", self.level.is_some()),
             ("columns", !self.columns.is_empty()),
             ("header", self.header),
+            ("one_line_rows", self.one_line_rows),
         ];
         partition.into_iter().chain(queries.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)).collect()
     }

@@ -127,7 +127,7 @@ proptest! {
         let stretch: Stretch = serde_json::from_value(stretch).unwrap();
         let object: Arc<dyn RangedRead> = Arc::new(MemoryObject::new("reads", stored));
         let side_car: Arc<dyn RangedRead> = Arc::new(MemoryObject::new("side-car", vec![7; 3000]));
-        if let Ok(reader) = RecordReader::new(Part { object, side_car: Some(side_car), format: Format::Fastq, stretch }) {
+        if let Ok(reader) = RecordReader::new(Part { object, side_car: Some(side_car), format: Format::Fastq, stretch, verify_ends: false }) {
             let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
         }
     }
@@ -328,7 +328,8 @@ fn slightly_wrong_selections() {
                     "from": [point.record, point.record_out], "to": [to, to_out],
                 }))
                 .unwrap();
-                let part = Part { object: Arc::clone(&object), side_car: None, format: Format::Fastq, stretch };
+                let part =
+                    Part { object: Arc::clone(&object), side_car: None, format: Format::Fastq, stretch, verify_ends: false };
                 if let Ok(reader) = RecordReader::new(part) {
                     let _ = reader.take(10_000_000).read_to_end(&mut Vec::new());
                 }

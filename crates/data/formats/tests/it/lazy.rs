@@ -68,6 +68,40 @@ fn lines_and_sequences_are_cut_without_a_pass() {
     }
 }
 
+fn one_line_rows(count: u64, header: bool) -> Cut {
+    Cut { header, one_line_rows: true, ..Cut::by(Partition::Count(count)) }
+}
+
+#[test]
+fn rows_are_cut_without_a_pass_on_the_callers_word() {
+    let (stores, slicer, root) = lab("rows");
+    let rows: String = (0..90_000).map(|row| format!("{row},\"said \"\"{row}\"\", twice\",5\" pipe\r\n")).collect();
+    for (name, separator) in [("a.csv", ","), ("b.tsv", "\t")] {
+        let content = format!("number,text,size\r\n{rows}").replace(',', separator);
+        let first = content.find('\n').unwrap() + 1;
+        let uri = root.join(name);
+        stores.put(&uri, content.clone().into()).unwrap();
+        for (count, header) in [(1, false), (7, false), (40, true)] {
+            let slices = slicer.cut(&uri, &one_line_rows(count, header), &|_| {}).unwrap();
+            assert_eq!(slices.len() as u64, count);
+            assert!(slices.iter().all(|slice| slice.selection.get("bytes").is_some()), "{name} was indexed");
+            let parts: Vec<Vec<u8>> = slices.iter().map(|slice| read(&slicer, slice)).collect();
+            let skip = if header { first } else { 0 };
+            let joined: Vec<u8> = parts.iter().flat_map(|part| &part[skip..]).copied().collect();
+            assert_eq!(joined, content.as_bytes()[skip..], "{name} in {count}");
+            assert!(parts.iter().all(|part| part.ends_with(b"\r\n") && part[..skip] == content.as_bytes()[..skip]));
+            let counted: usize = slices.iter().map(|slice| arrow_rows(&slicer, slice)).sum();
+            assert_eq!(counted, 90_000, "{name} in {count}: the header row is a row of no slice");
+        }
+    }
+    let error = slicer.cut(&root.join("a.csv"), &Cut { columns: vec!["x".into()], ..one_line_rows(2, false) }, &|_| {});
+    assert!(error.unwrap_err().to_string().contains("`one_line_rows`"));
+}
+
+fn arrow_rows(slicer: &Slicer, slice: &Slice) -> usize {
+    slicer.arrow(slice).unwrap().map(|batch| batch.unwrap().num_rows()).sum()
+}
+
 #[test]
 fn what_cannot_be_cut_lazily_is_indexed() {
     let (stores, slicer, root) = lab("indexed");
@@ -108,6 +142,40 @@ fn a_changed_object_is_refused() {
 }
 
 proptest! {
+    /// Whoever gave the word wrongly is told by one of the slices, unless no cut fell inside quotes.
+    #[test]
+    fn rows_of_several_lines_are_never_split_unnoticed(seed in any::<u64>(), count in 2_u64..9, many in 1_u64..40) {
+        let (stores, slicer, root) = lab("word");
+        let mut state = seed;
+        let mut roll = |sides: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % sides
+        };
+        let mut content = Vec::new();
+        let mut ends = std::collections::BTreeSet::from([0]);
+        while content.len() < 200_000 {
+            match roll(many) {
+                0 => content.extend(format!("x,\"{}\"\n", "line\n".repeat(roll(4000) as usize)).bytes()),
+                number => content.extend(format!("{number},\"a \"\"b\"\"\",5\"\n").bytes()),
+            }
+            ends.insert(content.len());
+        }
+        let uri = root.join("w.csv");
+        stores.put(&uri, content.clone().into()).unwrap();
+        let slices = slicer.cut(&uri, &one_line_rows(count, false), &|_| {}).unwrap();
+        let mut joined = Vec::new();
+        let mut told = false;
+        for slice in &slices {
+            told |= slicer.read(slice, 0).unwrap().read_to_end(&mut joined).is_err();
+        }
+        let whole = slices.iter().all(|slice| match slice.selection.get("bytes") {
+            Some(bytes) => ends.contains(&(bytes[0].as_u64().unwrap() as usize)),
+            None => true,
+        });
+        prop_assert_eq!(told, !whole, "{} slices", slices.len());
+        prop_assert!(told || joined == content);
+    }
+
     #[test]
     fn any_selection_is_refused_or_read(from in any::<u64>(), to in 0_u64..3_000_000, stop in any::<u64>(), length in any::<u64>()) {
         let (stores, slicer, root) = lab("any");

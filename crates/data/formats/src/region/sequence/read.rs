@@ -37,7 +37,7 @@ impl SequenceReader {
         let [first, end] = selection.sequence.bases;
         let line = selection.sequence.line;
         Ok(Self {
-            bytes: RecordReader::new(Part { object, side_car: None, format: Format::Fasta, stretch })?,
+            bytes: RecordReader::new(Part { object, side_car: None, format: Format::Fasta, stretch, verify_ends: false })?,
             name,
             line,
             column: first.checked_rem(line[0]).unwrap_or(0),
