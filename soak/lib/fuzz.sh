@@ -1,9 +1,9 @@
-# Fuzzing of formats: each parser for NEARDATA_FUZZ_MINUTES (10), two at a time, with 4 GiB of address space.
+# Fuzzing of formats: each parser for NEARDATA_FUZZ_MINUTES (10), NEARDATA_FUZZ_JOBS (2) at a time, with 4 GiB of address space.
 #   fuzz NAME FILE…        queues the parser NAME with these files as seeds; `fuzz_all` runs what is queued
 minutes=${NEARDATA_FUZZ_MINUTES:-10}
 seed=${NEARDATA_FUZZ_SEED:-$(date +%s)}
 findings=$CACHE/soak/fuzz
-(cd "$ROOT" && cargo build --release --quiet -p neardata-formats --example fuzz)
+(cd "$ROOT" && cargo build --release --quiet --workspace --exclude neardata-python --example fuzz)
 fuzzer=$CARGO_TARGET_DIR/release/examples/fuzz
 queue=()
 
@@ -31,5 +31,5 @@ fuzz_all() {
     export -f one
     export fuzzer findings minutes seed
     say "fuzzing ${#queue[@]} parsers, $minutes minutes each, seed $seed"
-    printf '%s\n' "${queue[@]}" | xargs -P 2 -I '{}' bash -c 'one {}'
+    printf '%s\n' "${queue[@]}" | xargs -P "${NEARDATA_FUZZ_JOBS:-2}" -I '{}' bash -c 'one {}'
 }

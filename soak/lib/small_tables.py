@@ -1,4 +1,4 @@
-"""Small Parquet and LAS files, as other programs write them, to be damaged."""
+"""Small Parquet, Arrow and LAS files, as other programs write them, to be damaged."""
 
 import sys
 from pathlib import Path
@@ -7,9 +7,10 @@ import laspy
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import feather
 
 
-def parquet(folder: Path) -> None:
+def tables(folder: Path) -> None:
     rows = 400
     generator = np.random.default_rng(1)
     table = pa.table(
@@ -25,6 +26,9 @@ def parquet(folder: Path) -> None:
         for version in ("1.0", "2.0"):
             path = folder / f"{compression}-{version}.parquet"
             pq.write_table(table, path, compression=compression, data_page_version=version, row_group_size=150)
+    words = table.append_column("word", pa.array([f"word {row % 9}" for row in range(rows)]).dictionary_encode())
+    for compression in ("uncompressed", "lz4", "zstd"):
+        feather.write_feather(words, str(folder / f"{compression}.arrow"), compression=compression, chunksize=150)
 
 
 def points(folder: Path) -> None:
@@ -38,5 +42,5 @@ def points(folder: Path) -> None:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    parquet(target)
+    tables(target)
     points(target)

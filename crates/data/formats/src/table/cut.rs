@@ -2,6 +2,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FormatError, Partition};
 
+/// Partitions into more slices than this are refused: a few bytes can claim any number of records.
+const MOST_SLICES: u64 = 1 << 20;
+
+/// Refuses to make so many slices of what a header claims.
+pub(crate) fn refuse_too_many(object: &str, count: u64) -> Result<(), FormatError> {
+    if count <= MOST_SLICES {
+        return Ok(());
+    }
+    let reason = format!("would be cut into {count} slices; ask for {MOST_SLICES} at most");
+    Err(FormatError::Query(format!("{object}: {reason}")))
+}
+
 /// A rectangle in the coordinates of the object: x to the right, y as the format counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
@@ -79,6 +91,7 @@ impl Cut {
             Some(Partition::Bytes(0)) => return Err(FormatError::Partition("slices of 0 bytes")),
             Some(Partition::Records(0)) => return Err(FormatError::Partition("slices of 0 records")),
             Some(Partition::Tiles(0)) => return Err(FormatError::Partition("0 tiles")),
+            Some(Partition::Tiles(count)) => refuse_too_many(format, count)?,
             _ => {}
         }
         if let Some(Bounds { min, max }) = self.bounds

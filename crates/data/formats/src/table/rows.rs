@@ -6,10 +6,9 @@ use neardata_core::SliceError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cut::refuse_too_many;
 use crate::{FormatError, Partition};
 
-/// Partitions into more slices than this are refused: a few bytes can claim any number of rows.
-const MOST_SLICES: u64 = 1 << 20;
 /// Bytes of JSON that the columns of a selection may take.
 const LONGEST_COLUMNS: usize = 600;
 /// Names listed when one is unknown.
@@ -129,10 +128,7 @@ pub(crate) fn cut_rows(groups: &[Group], partition: Option<Partition>, object: &
         Some(Partition::Tiles(_)) => 1,
     };
     let count = wanted.min(rows).max(1);
-    if count > MOST_SLICES {
-        let reason = format!("would be cut into {count} slices; ask for {MOST_SLICES} at most");
-        return Err(FormatError::Query(format!("{object}: {reason}")));
-    }
+    refuse_too_many(object, count)?;
     Ok(match partition {
         Some(Partition::Records(step)) => {
             (0..count).map(|slice| [slice * step, ((slice + 1).saturating_mul(step)).min(rows)]).collect()

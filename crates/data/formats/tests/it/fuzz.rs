@@ -7,7 +7,7 @@ use neardata_core::{MemoryObject, ObjectRef, Pin, RangedRead};
 use neardata_core::{ObjectUri, Slice};
 use neardata_formats::conformance::{awkward_texts, bam, bgzf, encodings, fasta, fastq, gzip, vcf, zstd_frame};
 use neardata_formats::{
-    Built, Format, FormatError, IndexOptions, Part, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect,
+    Built, Cut, Format, FormatError, IndexOptions, Part, Partition, RecordReader, SideCars, Slicer, Stretch, build_index, detect,
     read_index,
 };
 use neardata_store::{StoreOptions, Stores};
@@ -47,6 +47,29 @@ fn mutate(bytes: &mut Vec<u8>, changes: &[(u8, usize, u8)]) {
 
 fn changes() -> impl Strategy<Value = Vec<(u8, usize, u8)>> {
     proptest::collection::vec((any::<u8>(), prop_oneof![0_usize..64, any::<usize>()], any::<u8>()), 1..5)
+}
+
+#[test]
+fn kept_findings_are_errors_or_answers() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/findings");
+    let stores = Stores::new(StoreOptions::default()).unwrap();
+    let root: ObjectUri = "memory://fuzz/findings".parse().unwrap();
+    let slicer = Slicer::new(stores.clone(), SideCars { root: root.join("cars") });
+    let mut tried = 0;
+    for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()).filter(|file| file.file_name() != "README.md") {
+        let uri = root.join(&file.file_name().to_string_lossy());
+        stores.put(&uri, std::fs::read(file.path()).unwrap().into()).unwrap();
+        let _ = slicer.inspect(&uri);
+        let _ = slicer.prepare(&uri, &|_| {});
+        for partition in [Partition::Count(3), Partition::Bytes(2000), Partition::Records(1), Partition::Tiles(4)] {
+            for slice in slicer.cut(&uri, &Cut::by(partition), &|_| {}).unwrap_or_default().iter().take(3) {
+                let _ = slicer.read(slice, 0).map(|mut reader| std::io::copy(&mut reader, &mut std::io::sink()));
+                let _ = slicer.arrow(slice).map(|batches| batches.take(100).count());
+            }
+        }
+        tried += 1;
+    }
+    assert!(tried > 0);
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use super::index::Index;
 use super::part::Part;
 use super::points::Points;
 use super::rectangle::{Rectangle, tiles};
+use crate::table::cut::refuse_too_many;
 use crate::{Cut, FormatError, Partition};
 
 /// Names of columns may take this much of a slice.
@@ -167,6 +168,7 @@ impl Opened {
         }
         let count = match partition {
             Partition::Records(points) => {
+                refuse_too_many(&header.name, header.points.div_ceil(points))?;
                 let starts = (0..header.points.div_ceil(points)).map(|slice| slice * points);
                 return Ok(starts.map(|first| stretch(first, first.saturating_add(points).min(header.points))).collect());
             }
@@ -174,6 +176,7 @@ impl Opened {
             Partition::Count(count) | Partition::Tiles(count) => count,
         }
         .clamp(1, header.points);
+        refuse_too_many(&header.name, count)?;
         let chunks = if self.cloud.laz.is_some() { self.cloud.parts(0)? } else { Vec::new() };
         let starts: Vec<u64> =
             chunks.iter().scan(0, |start, chunk| Some(std::mem::replace(start, *start + chunk.points))).collect();
