@@ -2,6 +2,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use neardata_core::{ObjectUri, Slice as CoreSlice};
 use neardata_formats::{ArrowOptions, Batches, Bounds, Cut, FormatError, Partition, SideCars, SliceReader, Slicer};
 use neardata_store::Stores;
@@ -82,7 +83,14 @@ pub(crate) fn read_all<'py>(py: Python<'py>, slice: &CoreSlice, object: usize) -
                 false => Err(value_error("this slice does not hold as many bytes as it says; cut the object again")),
             }
         }),
-        None => Ok(PyBytes::new(py, &py.detach(|| gather(&mut reader))?)),
+        None => {
+            let pieces = py.detach(|| gather(&mut reader))?;
+            let size = pieces.iter().map(Bytes::len).sum();
+            PyBytes::new_with(py, size, |buffer| {
+                py.detach(|| join(&pieces, buffer));
+                Ok(())
+            })
+        }
     }
 }
 
@@ -100,14 +108,23 @@ fn fill(reader: &mut SliceReader, buffer: &mut [u8]) -> Result<bool, FormatError
     }
 }
 
-fn gather(reader: &mut SliceReader) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
+/// All bytes of a slice whose size nobody knows before; they are joined once it is known, since a buffer that grows is copied each time.
+fn gather(reader: &mut SliceReader) -> Result<Vec<Bytes>, Failure> {
+    let mut pieces = Vec::new();
     loop {
-        let chunk = reader.chunk()?;
-        if chunk.is_empty() {
-            return Ok(bytes);
+        let piece = reader.piece()?;
+        if piece.is_empty() {
+            return Ok(pieces);
         }
-        bytes.extend_from_slice(chunk);
+        pieces.push(piece);
+    }
+}
+
+fn join(pieces: &[Bytes], mut buffer: &mut [u8]) {
+    for piece in pieces {
+        let (room, rest) = buffer.split_at_mut(piece.len());
+        room.copy_from_slice(piece);
+        buffer = rest;
     }
 }
 

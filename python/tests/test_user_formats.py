@@ -127,7 +127,11 @@ def test_a_format_is_found_by_its_first_bytes(site: Path, tmp_path: Path) -> Non
 def test_the_index_follows_the_object(rows: Path, tmp_path: Path) -> None:
     path = tmp_path / "table.rows"
     table(path, 10)
+    made = neardata.index(path)
+    assert (made.format, made.built, made.size) == ("rows", True, 80)
+    assert made.side_car is not None
     before = neardata.slices(path, n=2)[1]
+    assert not neardata.index(path).built, "slicing uses it"
     expected = table(path, 33)
     assert b"".join(part.read() for part in neardata.slices(path, n=4)) == b"".join(expected)
     with pytest.raises(neardata.ObjectChangedError, match=r"table\.rows changed"):

@@ -61,7 +61,8 @@ def index(
     ```
 
     Objects that are plain or BGZF (BAM and BCF are) are indexed in parts; gzip of any other kind and Zstandard in one call. The
-    index is the same, byte for byte, however it was made. Without an executor, large objects are indexed by several threads.
+    index is the same, byte for byte, however it was made. Without an executor, large objects are indexed by several threads. Formats
+    that packages bring are indexed in this process; `records` is what they learned under that name.
 
     Args:
         uri: `s3://`, `gs://`, `az://`, `http(s)://` or `file://` address, or a path.
@@ -70,6 +71,10 @@ def index(
 
     """
     address = os.fspath(uri)
+    from . import _user_formats
+
+    if found := _user_formats.find(address, None):
+        return IndexSummary(**_user_formats.index(found, address))
     if executor is None:
         if parts is not None:
             raise TypeError("parts= goes with an executor")

@@ -53,7 +53,7 @@ def slices(found: Format, uri: str, asked: Mapping[str, Any]) -> list[_native.Sl
     options = {name: value for name, value in asked.items() if value is not None}
     _check(found, options)
     reference = _objects.head(uri)
-    side_car = _index(found, reference)
+    side_car, _ = _index(found, reference)
     index = [] if side_car is None else [_pinned(side_car.reference)]
     made = []
     for selection in found.select(Source(reference, side_car), options):
@@ -108,15 +108,36 @@ def _opened(part: _native.Slice) -> tuple[Format, Source, Any]:
     return found, Source(reference, side_car), value["selection"]
 
 
-def _index(found: Format, reference: _objects.Ref) -> _sidecars.SideCar | None:
+def index(found: Format, uri: str) -> dict[str, Any]:
+    """Make sure that an object has a fresh index, if its format has one; give what `neardata.index` tells of it."""
+    reference = _objects.head(uri)
+    side_car, built = _index(found, reference)
+    known = {} if side_car is None else side_car.attributes
+    records = known.get("records")
+    return {
+        "uri": reference["uri"],
+        "size": reference["size"],
+        "side_car": None if side_car is None else side_car.reference["uri"],
+        "format": found.name,
+        "compression": None,
+        "records": records if isinstance(records, int) else None,
+        "uncompressed": None,
+        "note": None,
+        "built": built,
+    }
+
+
+def _index(found: Format, reference: _objects.Ref) -> tuple[_sidecars.SideCar | None, bool]:
+    """Give the index, if the format has one, and whether it was made just now."""
     if not found.has("preprocess"):
-        return None
+        return None, False
     address = _sidecars.address(reference, kind=found.name)
     stored = _sidecars.stored(address, reference, found.name, found.version)
     if stored is not None:
-        return stored
+        return stored, False
     made = found.learn(Source(reference))
-    return _sidecars.write(address, reference, kind=found.name, version=found.version, attributes=made.attributes, body=made.data)
+    what = {"kind": found.name, "version": found.version, "attributes": made.attributes, "body": made.data}
+    return _sidecars.write(address, reference, **what), True
 
 
 def _pinned(reference: _objects.Ref) -> _objects.Ref:

@@ -164,6 +164,18 @@ impl SliceReader {
         Ok(self.held())
     }
 
+    /// The next bytes as a value of their own, which may share memory with what was read; empty at the end.
+    pub fn piece(&mut self) -> Result<Bytes, FormatError> {
+        self.give_back();
+        match &mut self.records {
+            Records::Pieces(reader) => {
+                reader.fill()?;
+                Ok(std::mem::take(&mut reader.current))
+            }
+            _ => Ok(Bytes::copy_from_slice(self.chunk()?)),
+        }
+    }
+
     fn give_back(&mut self) {
         let lent = std::mem::take(&mut self.lent);
         self.pass(lent);

@@ -9,6 +9,8 @@ use crate::table::Pieces;
 
 /// Bytes of the UUID that an .ibd begins with.
 const UUID: u64 = 16;
+/// Arrays that are shorter on average go out in one piece.
+const SHORT: usize = 4096;
 
 /// Where the arrays of the spectra of a slice come to lie in its .ibd: one behind the other, m/z in front of intensities; an m/z
 /// array that is that of the spectrum before is not written again.
@@ -54,32 +56,28 @@ pub(super) fn want(_: &Selection) -> Want {
 /// The .ibd of a slice.
 pub(super) fn pieces(mut spectra: Spectra) -> Result<Pieces, FormatError> {
     let uuid = spectra.objects.ibd.read(ByteRange::new(0, UUID.min(spectra.objects.ibd.size())))?;
+    let mut ready = Vec::new().into_iter();
     let next = move || {
         loop {
+            if let Some(piece) = ready.next() {
+                return Some(Ok(piece));
+            }
             match spectra.next_batch() {
                 Ok(None) => return None,
                 Err(error) => return Some(Err(error)),
-                Ok(Some(batch)) => {
-                    let joined = join(&batch);
-                    if !joined.is_empty() {
-                        return Some(Ok(joined));
-                    }
-                }
+                Ok(Some(batch)) => ready = arrays(batch).into_iter(),
             }
         }
     };
     Ok(Box::new(std::iter::once(Ok(uuid)).chain(until_error(next))))
 }
 
-fn join(batch: &[Spectrum]) -> Bytes {
-    let mut joined = Vec::with_capacity(batch.iter().map(|spectrum| spectrum.mz.len() + spectrum.intensity.len()).sum());
-    for spectrum in batch {
-        if spectrum.own_mz {
-            joined.extend_from_slice(&spectrum.mz);
-        }
-        joined.extend_from_slice(&spectrum.intensity);
-    }
-    joined.into()
+/// The arrays of a batch in order: as they were read, or in one piece where they are many and short.
+fn arrays(batch: Vec<Spectrum>) -> Vec<Bytes> {
+    let own = |spectrum: Spectrum| [if spectrum.own_mz { spectrum.mz } else { Bytes::new() }, spectrum.intensity];
+    let arrays: Vec<Bytes> = batch.into_iter().flat_map(own).filter(|array| !array.is_empty()).collect();
+    let total: usize = arrays.iter().map(Bytes::len).sum();
+    if total >= arrays.len() * SHORT { arrays } else { vec![arrays.concat().into()] }
 }
 
 /// What `next` gives up to its first error.
