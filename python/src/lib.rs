@@ -6,6 +6,7 @@
 mod arrow;
 mod errors;
 mod indexing;
+mod log;
 mod objects;
 mod settings;
 mod slice;
@@ -50,7 +51,7 @@ mod _native {
         parse_bytes, run_cli,
         settings::cache_folder,
         slice::{ObjectRef, Slice},
-        slicing::slices,
+        slicing::{inspect, slices},
         stream::SliceStream,
     };
 

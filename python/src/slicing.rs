@@ -30,6 +30,7 @@ struct Made {
 ///
 /// To be called while attached to the interpreter, so that no other Python thread changes the environment meanwhile.
 pub(crate) fn stores() -> Result<Stores, Failure> {
+    crate::log::hand_on();
     let mut made = STORES.lock().unwrap_or_else(PoisonError::into_inner);
     let (process, environment) = (std::process::id(), settings::environment());
     match &*made {
@@ -150,18 +151,19 @@ pub(crate) struct Request {
     columns: Vec<String>,
     header: bool,
     one_line_rows: bool,
+    format: Option<String>,
 }
 
 impl From<Request> for Cut {
     fn from(request: Request) -> Self {
-        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, header, one_line_rows } =
-            request;
+        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, .. } = request;
+        let Request { header, one_line_rows, format, .. } = request;
         let partition = (n.map(Partition::Count))
             .or(bytes.map(Partition::Bytes))
             .or(records.map(Partition::Records))
             .or(tiles.map(Partition::Tiles));
         let bounds = bounds.map(|[x0, y0, x1, y1]| Bounds { min: [x0, y0], max: [x1, y1] });
-        Cut { partition, regions, bounds, window, resolution, level, columns, header, one_line_rows }
+        Cut { format, partition, regions, bounds, window, resolution, level, columns, header, one_line_rows }
     }
 }
 
@@ -174,8 +176,20 @@ pub(crate) fn slices(py: Python<'_>, uri: &str, request: Request, mate2: Option<
     let slicer = slicer()?;
     let slices = match (&mate2, cut.partition) {
         (None, _) => py.detach(|| slicer.cut(&uri, &cut, &|_| {})),
-        (Some(mate2), Some(partition)) => py.detach(|| slicer.paired_slices(&uri, mate2, partition)),
+        (Some(mate2), Some(partition)) => {
+            cut.only("paired reads", &["n", "bytes", "records"]).map_err(Failure::from)?;
+            py.detach(|| slicer.paired_slices(&uri, mate2, partition))
+        }
         (Some(_), None) => return Err(value_error("mates are cut by n, bytes or records")),
     };
     Ok(slices.map_err(Failure::from)?.into_iter().map(Slice::from).collect())
+}
+
+/// What an object is, as JSON.
+#[pyfunction]
+pub(crate) fn inspect(py: Python<'_>, uri: &str) -> PyResult<String> {
+    let uri = absolute(uri)?;
+    let slicer = slicer()?;
+    let found = py.detach(|| slicer.inspect(&uri)).map_err(Failure::from)?;
+    serde_json::to_string(&found).map_err(|error| value_error(error.to_string()))
 }

@@ -198,3 +198,48 @@ def test_a_changed_object_is_noticed(mates: tuple[Path, Path]) -> None:
         part.read()
     with pytest.raises(neardata.ReadError):
         part.open()
+
+
+def test_a_format_can_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000"
+    path.write_bytes(b'a,b\n1,"x\ny"\n2,z\n')
+    assert [part.format for part in neardata.slices(path, n=1)] == ["text"]
+    assert [part.read() for part in neardata.slices(path, records=1, format="csv")] == [b"a,b\n", b'1,"x\ny"\n', b"2,z\n"]
+    with pytest.raises(neardata.FormatError, match=r"`csw`.*the core's own are .*`csv`"):
+        neardata.slices(path, n=1, format="csw")
+
+
+def test_numbers_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a\nb\n")
+    for wrong in ("2", 2.0, True):
+        with pytest.raises(TypeError, match="n= takes a whole number"):
+            neardata.slices(path, n=wrong)  
+    with pytest.raises(neardata.FormatError, match="slices of 0 records"):
+        neardata.slices(path, records=0)
+    with pytest.raises(ValueError, match="level= must not be negative, but it is -1"):
+        neardata.slices(path, level=-1)
+    with pytest.raises(neardata.FormatError, match=r"paired reads.*`level`"):
+        neardata.slices(path, n=1, mate2=path, level=1)
+
+
+def test_warnings_reach_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture, mates: tuple[Path, Path]) -> None:
+    path = tmp_path / "cut.txt.gz"
+    whole = subprocess.run(["bgzip", "-c"], input=b"line\n" * 50_000, capture_output=True, check=True).stdout
+    path.write_bytes(whole)
+    neardata.slices(path, n=2)
+    assert not caplog.records
+    path.write_bytes(whole[:-28])
+    neardata.slices(path, n=2)
+    words = [record.getMessage() for record in caplog.records if record.name == "neardata"]
+    assert any("changed since it was indexed" in word for word in words), words
+    assert any("without its end-of-file block" in word and "cut.txt.gz" in word for word in words), words
+
+
+def test_inspect(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("number,name\n1,one\n2,two\n")
+    found = neardata.inspect(path)
+    assert (found["format"], found["columns"], found["indexed"]) == ("csv", ["number", "name"], None)
+    neardata.index(path)
+    assert neardata.inspect(path)["indexed"]["records"] == 3

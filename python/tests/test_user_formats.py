@@ -14,7 +14,7 @@ from pathlib import Path
 import neardata
 import neardata.testing
 import pytest
-from neardata.formats import split
+from neardata.formats import Source, split
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "neardata-pdb"
 
@@ -182,13 +182,10 @@ def test_broken_packages(site: Path, tmp_path: Path) -> None:
     path.write_text("a\n")
     with pytest.warns(RuntimeWarning, match="the format `broken` of broken:format cannot be used: No module named"):
         assert neardata.slices(path, n=1)[0].format == "text"
-    for name, why in {
-        "csv": "has a format `csv` of its own",
-        "other": "names the format `rows`",
-        "text": "os:path is not a format",
-    }.items():
-        with pytest.raises(neardata.FormatError, match=why):
-            neardata.slices(path, n=1, format=name)
+    with pytest.raises(neardata.FormatError, match="names the format `rows`"):
+        neardata.slices(path, n=1, format="other")
+    for name in ("csv", "text"):
+        assert neardata.slices(path, n=1, format=name)[0].format == name, "the core's own"
 
 
 def test_two_formats_of_one_extension(rows: Path, site: Path, tmp_path: Path) -> None:
@@ -295,3 +292,23 @@ def test_the_page_on_formats_of_ones_own(site: Path, tmp_path: Path) -> None:
     path.write_bytes(b"".join(models))
     neardata.testing.check_format("pdb", [path])
     assert [part.read() for part in neardata.slices(path, records=1)] == models
+
+
+def test_a_format_made_in_the_program(tmp_path: Path) -> None:
+    pairs = neardata.format(name="pairs", extensions=[".pairs"])
+
+    @pairs.partition
+    def cut(source: Source, n: int | None = None) -> list[list[int]]:
+        return [list(run) for run in split(range(0, source.size + 1, 2), n=n)]
+
+    @pairs.read
+    def read(source: Source, selection: list[int]) -> bytes:
+        return source.read(selection[0] * 2, selection[1] * 2)
+
+    path = tmp_path / "a.pairs"
+    path.write_bytes(b"aabbccdd")
+    assert neardata.slices(path, n=1)[0].format == "text", "it is not installed"
+    parts = neardata.slices(path, n=2, format=pairs)
+    assert [part.read() for part in parts] == [b"aabb", b"ccdd"]
+    with pytest.raises(neardata.FormatError, match="NearData has a format `csv` of its own"):
+        neardata.slices(path, n=2, format=neardata.format(name="csv"))

@@ -36,7 +36,7 @@ from ._executor import Executor
 from ._future import Future, as_completed, wait
 from ._index import IndexSummary, index
 from ._native import ArrowStream, ObjectRef, Slice, __version__
-from ._slices import slices
+from ._slices import inspect, slices
 from .formats import format
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "cached",
     "format",
     "index",
+    "inspect",
     "slices",
     "wait",
 ]

@@ -61,8 +61,8 @@ def index(
     ```
 
     Objects that are plain or BGZF (BAM and BCF are) are indexed in parts; gzip of any other kind and Zstandard in one call. The
-    index is the same, byte for byte, however it was made. Without an executor, large objects are indexed by several threads. Formats
-    that packages bring are indexed in this process; `records` is what they learned under that name.
+    index is the same, byte for byte, however it was made. Without an executor, large objects are indexed by several threads.
+    Formats that packages bring are indexed in this process; `records` is what they learned under that name.
 
     Args:
         uri: `s3://`, `gs://`, `az://`, `http(s)://` or `file://` address, or a path.

@@ -175,9 +175,13 @@ class Request(TypedDict):
     columns: list[str]
     header: bool
     one_line_rows: bool
+    format: str | None
 
 def slices(uri: str, request: Request, mate2: str | None) -> list[Slice]:
     """Cut an object, or a pair of objects, into slices."""
+
+def inspect(uri: str) -> str:
+    """Say what an object is, in JSON."""
 
 def cache_folder() -> pathlib.Path:
     """Say where the user's caches are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from _typeshed import WriteableBuffer
+
+    from .formats import Format
 
 BUFFER = 1 << 20
 
@@ -32,7 +35,7 @@ def slices(
     columns: Iterable[str] | None = None,
     header: bool = False,
     one_line_rows: bool = False,
-    format: str | None = None,
+    format: str | Format | None = None,
 ) -> list[_native.Slice]:
     """Cut an object into slices without rewriting it; index it first if it needs an index and has none.
 
@@ -68,9 +71,11 @@ def slices(
         level: overview level of an image; 0 is full resolution.
         columns: names of the columns to keep.
         header: the first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
-        one_line_rows: each row of CSV or TSV is one line, with no line end in quotes: a large plain object is then cut without a pass
-            over it. Reading a slice that ends inside quotes all the same is an error.
-        format: name of a format that an installed package brings; by default it is told from the object.
+        one_line_rows: each row of CSV or TSV is one line, with no line end in quotes: a large plain object is then cut without a
+            pass over it. Reading a slice that ends inside quotes all the same is an error.
+        format: what to take the object for; by default it is told from its first bytes and its name. The name of a format of the
+            core (`"csv"` for rows in `part-00000`), of one that an installed package brings, or a format that this program made:
+            slices of that are read in this process and its forks only.
 
     Returns:
         The slices in order. Give at most one of `n`, `bytes`, `records` and `tiles`; without one, a query is one slice.
@@ -89,7 +94,13 @@ def slices(
         "columns": [] if columns is None else [columns] if isinstance(columns, str) else list(columns),
         "header": header,
         "one_line_rows": one_line_rows,
+        "format": None,
     }
+    for name, given in (("n", n), ("records", records), ("tiles", tiles), ("level", level)):
+        if given is not None and (not isinstance(given, int) or isinstance(given, bool)):
+            raise TypeError(f"{name}= takes a whole number, not {given!r}")
+        if given is not None and given < 0:
+            raise ValueError(f"{name}= must not be negative, but it is {given}")
     partitions = sum(given is not None for given in (n, bytes, records, tiles))
     if partitions > 1:
         raise TypeError("give at most one of n=, bytes=, records= and tiles=")
@@ -100,13 +111,33 @@ def slices(
         raise TypeError("mate2= goes with n=, bytes= or records=")
     from . import _user_formats
 
-    if found := _user_formats.find(os.fspath(uri), format):
+    if isinstance(format, str) and format in _native.core_formats():
+        request["format"] = format
+    elif found := _user_formats.find(os.fspath(uri), format):
         if mate2 is not None:
             raise TypeError(f"mate2= goes with FASTQ, not with {found.name}")
         asked = {"region" if name == "regions" else name: value for name, value in request.items()}
         asked = {name: None if value is False or value == [] else value for name, value in asked.items()}
+        del asked["format"]
         return _user_formats.slices(found, os.fspath(uri), asked)
     return _native.slices(os.fspath(uri), request, None if mate2 is None else os.fspath(mate2))
+
+
+def inspect(uri: str | os.PathLike[str]) -> dict[str, Any]:
+    """Look at an object without a pass over it: what `neardata inspect --json` prints.
+
+    ```python
+    neardata.inspect("s3://lab/survey.laz")["table"]["extents"]
+    ```
+
+    Returns:
+        `format`, the `object` as slices name it, and as far as they are known its `compression`, `columns`, `references`,
+        `samples`, counts once it is indexed, first records as `preview`; formats with a table of their own say what theirs does
+        in `table`.
+
+    """
+    found: dict[str, Any] = json.loads(_native.inspect(os.fspath(uri)))
+    return found
 
 
 def _numbers(name: str, values: Sequence[float], count: int) -> Any:

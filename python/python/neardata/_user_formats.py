@@ -24,8 +24,17 @@ START = 64 << 10
 SELECTION_LIMIT = 700
 
 
-def find(uri: str, name: str | None) -> Format | None:
+_declared: dict[str, Format] = {}
+"""Formats that this program made and cut with, by name."""
+
+
+def find(uri: str, name: str | Format | None) -> Format | None:
     """Give the format of that name; without a name, the one that recognises the object; `None` if it is one of the core's."""
+    if isinstance(name, Format):
+        if name.name in _native.core_formats():
+            raise FormatError(f"NearData has a format `{name.name}` of its own; give yours another name")
+        _declared[name.name] = name
+        return name
     if name is not None:
         return by_name(name)
     formats = [found for found in map(_try_to_load, _entry_points(tuple(sys.path)).values()) if found is not None]
@@ -41,10 +50,15 @@ def find(uri: str, name: str | None) -> Format | None:
 
 def by_name(name: str) -> Format:
     """Load the format of that name."""
+    if name in _declared:
+        return _declared[name]
     points = _entry_points(tuple(sys.path))
     if name not in points:
         there = ", ".join(f"`{known}`" for known in sorted(points)) or "none"
-        raise FormatError(f"no installed package brings a format `{name}`; installed are {there}. Workers need the package as well")
+        raise FormatError(
+            f"no installed package brings a format `{name}`; installed are {there}. Workers need the package as well; "
+            f"the core's own are {', '.join(f'`{known}`' for known in _native.core_formats())}"
+        )
     return _load(points[name])
 
 
@@ -136,8 +150,10 @@ def _index(found: Format, reference: _objects.Ref) -> tuple[_sidecars.SideCar | 
     if stored is not None:
         return stored, False
     made = found.learn(Source(reference))
-    what = {"kind": found.name, "version": found.version, "attributes": made.attributes, "body": made.data}
-    return _sidecars.write(address, reference, **what), True
+    side_car = _sidecars.write(
+        address, reference, kind=found.name, version=found.version, attributes=made.attributes, body=made.data
+    )
+    return side_car, True
 
 
 def _pinned(reference: _objects.Ref) -> _objects.Ref:

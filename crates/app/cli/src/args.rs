@@ -135,6 +135,9 @@ pub(crate) struct PartitionArgs {
     /// Only these columns, for formats that have them.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', num_args = 1)]
     pub(crate) columns: Vec<String>,
+    /// What to take it for, where its name and first bytes do not tell: csv, tsv, jsonl, text, …
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
     /// The first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
     #[arg(long)]
     pub(crate) header: bool,

@@ -69,6 +69,10 @@ const PREFIX: usize = 64 * 1024;
 /// Endings that say "text", whatever the first byte is.
 const TEXT_NAMES: &[Format] = &[Format::Csv, Format::Tsv, Format::Jsonl, Format::Text];
 
+/// Endings of formats that are never plain text, or know their own.
+const TABLE_NAMES: &[&str] =
+    &["parquet", "arrow", "feather", "tif", "tiff", "las", "laz", "cram", "imzml", "ibd", "bam", "bcf", "cog", "zarr"];
+
 /// First bytes of things people keep beside reads, and what to do with each.
 const KNOWN_STRANGERS: &[(&[u8], &str, &str)] = &[
     (b"BZh", "bzip2", "Recompress it: `bzip2 -dc FILE | bgzip > FILE.gz`"),
@@ -102,6 +106,19 @@ pub(crate) fn start_of(reader: &dyn RangedRead) -> Result<Bytes, FormatError> {
 
 /// The same for an object whose first bytes are at hand.
 pub(crate) fn detect_from(name: &str, start: Bytes) -> Result<(Detected, Bytes), FormatError> {
+    let (compression, content) = unpack(name, start)?;
+    let format = detect_format(name, &content, compression)?;
+    Ok((Detected { format, compression }, content))
+}
+
+/// The same where the caller says of what format its records are.
+pub(crate) fn detect_as(name: &str, start: Bytes, format: Format) -> Result<(Detected, Bytes), FormatError> {
+    let (compression, content) = unpack(name, start)?;
+    Ok((Detected { format, compression }, content))
+}
+
+/// How an object is compressed, and its first uncompressed bytes.
+fn unpack(name: &str, start: Bytes) -> Result<(Compression, Bytes), FormatError> {
     let compression = match start.get(..3) {
         Some(magic) if magic == gzip::MAGIC => match gzip::bgzf_block(&start) {
             Some(_) => Compression::Bgzf,
@@ -114,8 +131,7 @@ pub(crate) fn detect_from(name: &str, start: Bytes) -> Result<(Detected, Bytes),
         Compression::Plain => start.slice(..start.len().min(PREFIX)),
         _ => prefix_of_compressed(name, start, compression, PREFIX)?.into(),
     };
-    let format = detect_format(name, &content, compression)?;
-    Ok((Detected { format, compression }, content))
+    Ok((compression, content))
 }
 
 /// The first uncompressed bytes of an object: about `limit`, all if it has fewer. Fetches `limit` bytes of it at most.
@@ -197,8 +213,18 @@ fn detect_format(name: &str, content: &[u8], compression: Compression) -> Result
     }
     let text_by_name = by_name.filter(|format| TEXT_NAMES.contains(format));
     let by_content = FORMATS.iter().find(|entry| (entry.sniff)(content)).map(|entry| entry.format);
+    let ending = path_of(name).rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    if let Some(ending) = ending.filter(|ending| TABLE_NAMES.contains(&ending.as_str()))
+        && matches!(by_content, Some(Format::Text | Format::Jsonl))
+    {
+        let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(&line[..line.len().min(60)]).into_owned();
+        let found = format!("it is called .{ending}, and begins with the text `{}`", line.trim_end());
+        return Err(unknown(found, "Was an error message saved in its place? Fetch it again; if it is text, call it .txt"));
+    }
     match (by_content, text_by_name, by_name) {
         (Some(Format::Fastq), ..) => Ok(Format::Fastq),
+        (Some(Format::Vcf), Some(Format::Csv | Format::Tsv | Format::Jsonl), _) => Ok(Format::Vcf),
         (_, Some(format), _) if by_content.is_some() => Ok(format),
         // Text that is called FASTQ or FASTA but does not look like it: its index says at which line it goes wrong.
         (Some(Format::Text | Format::Jsonl), _, Some(format)) => Ok(format),
@@ -210,9 +236,15 @@ fn detect_format(name: &str, content: &[u8], compression: Compression) -> Result
     }
 }
 
+/// The name without what may follow in addresses of the web; everywhere else `?` and `#` are characters like others.
+fn path_of(name: &str) -> &str {
+    let web = name.starts_with("http://") || name.starts_with("https://");
+    if web { name.split(['?', '#']).next().unwrap_or(name) } else { name }
+}
+
 /// What the name of an object says, compression endings aside.
 fn format_of_name(name: &str) -> Option<Format> {
-    let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
+    let name = path_of(name).to_ascii_lowercase();
     let stem =
         [".gz", ".bgz", ".bgzf", ".gzip", ".zst", ".zstd"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
     let (_, extension) = stem.rsplit_once('.')?;

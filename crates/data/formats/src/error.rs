@@ -212,6 +212,18 @@ pub enum FormatError {
     /// A region that cannot be understood.
     #[error("`{0}` is no region; write `chr20`, `chr20:1000-2000` or `chr20:1000-`, positions from 1, both ends in")]
     RegionSyntax(String),
+    /// A region may be a reference of that name, or a place on another.
+    #[error(
+        "`{region}` may be the reference of that name or a place on `{name}`; write `{{{region}}}` or `{{{name}}}:{interval}`, as samtools has it"
+    )]
+    AmbiguousRegion {
+        /// as it was written
+        region: String,
+        /// the shorter reference
+        name: String,
+        /// what follows
+        interval: String,
+    },
     /// The object has no such reference.
     #[error("{name}: has no reference `{reference}`; it has: {known}")]
     NoReference {

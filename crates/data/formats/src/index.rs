@@ -70,6 +70,8 @@ pub struct Index {
     pub preamble: u64,
     /// How it was made.
     pub options: IndexOptions,
+    /// It is BGZF without the empty block at its end: it may have been cut at the end of a block.
+    pub unmarked: bool,
     /// Points in order of `out`; the first is at 0 unless the object holds nothing.
     pub points: Vec<Point>,
     /// Length of the window area.
@@ -134,6 +136,20 @@ impl Index {
 
     /// What its user should know of it.
     pub(crate) fn note(&self) -> Option<String> {
+        self.cut_short().or_else(|| self.one_frame())
+    }
+
+    /// A warning that some of it may be missing.
+    pub(crate) fn cut_short(&self) -> Option<String> {
+        self.unmarked.then(|| {
+            "this BGZF ends without its end-of-file block: it may have been cut short at the end of a block. Compare it with its source, \
+             or try `samtools quickcheck`"
+                .to_owned()
+        })
+    }
+
+    /// Why it cannot be cut.
+    pub(crate) fn one_frame(&self) -> Option<String> {
         (self.records > 1 && self.most_slices() == Some(1)).then(|| {
             "this Zstandard data is one frame, which can be decoded from its start only: it is one slice however it is cut. \
              To have more, recompress it in blocks, `zstd -dc FILE | bgzip > FILE.gz`, or in many frames, \

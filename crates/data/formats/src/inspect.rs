@@ -1,14 +1,15 @@
 //! What a person wants to know of an object first, without a pass over it.
 
-use neardata_core::{ObjectRef, RangedRead};
+use neardata_core::ObjectRef;
 use serde::Serialize;
 
 use crate::columns::column_names;
 use crate::detect::{Compression, Detected};
 use crate::records::{Format, Position};
 use crate::region::{bam_references, contigs, header_of_bgzf};
-use crate::table::Description;
-use crate::{FormatError, IndexSummary};
+use crate::slicer::Rows;
+use crate::table::{Column, Description};
+use crate::{FormatError, IndexSummary, glance};
 
 /// Records shown.
 const PREVIEW: u64 = 3;
@@ -31,13 +32,17 @@ pub struct Inspection {
     pub indexed: Option<Counts>,
     /// Names of columns: of the first row of CSV, of the header of VCF.
     pub columns: Vec<String>,
+    /// Columns of its Arrow form, of records in a row; formats with a table of their own have them there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schema: Vec<Column>,
     /// References of alignments and variants, as far as the header names them.
     pub references: Vec<Reference>,
     /// Samples of variants.
     pub samples: Vec<String>,
     /// How alignments are sorted, as the header says.
     pub sort_order: Option<String>,
-    /// The first records of formats of text; the first lines of a record that is longer than what was looked at.
+    /// The first records of formats of text; the first lines of a record that is longer than what was looked at. Of other formats the
+    /// names of columns, and first rows with tabs between values.
     pub preview: Vec<String>,
 }
 
@@ -63,6 +68,7 @@ impl Inspection {
             format: format.to_owned(),
             compression: None,
             columns: table.columns.iter().map(|column| column.name.clone()).collect(),
+            schema: Vec::new(),
             preview: table.preview.clone(),
             table: Some(table),
             indexed: None,
@@ -89,21 +95,17 @@ pub struct Reference {
     pub length: Option<u64>,
 }
 
-pub(crate) fn inspect(
-    object: &dyn RangedRead,
-    source: ObjectRef,
-    detected: Detected,
-    content: &[u8],
-    indexed: Option<Counts>,
-) -> Result<Inspection, FormatError> {
-    let Detected { format, compression } = detected;
+pub(crate) fn inspect(rows: &Rows, indexed: Option<Counts>) -> Result<Inspection, FormatError> {
+    let Rows { source, reader, detected: Detected { format, compression }, content } = rows;
+    let (format, compression) = (*format, *compression);
     let mut found = Inspection {
-        object: source,
+        object: source.clone(),
         format: format.name().to_owned(),
         compression: Some(compression),
         table: None,
         indexed,
         columns: Vec::new(),
+        schema: Vec::new(),
         references: Vec::new(),
         samples: Vec::new(),
         sort_order: None,
@@ -111,7 +113,7 @@ pub(crate) fn inspect(
     };
     // A long header is read whole where it can be; of the others what lies in the first bytes is shown.
     let header = match (format, compression) {
-        (Format::Bam | Format::Bcf | Format::Vcf | Format::Sam, Compression::Bgzf) => header_of_bgzf(object, format)?,
+        (Format::Bam | Format::Bcf | Format::Vcf | Format::Sam, Compression::Bgzf) => header_of_bgzf(reader.as_ref(), format)?,
         _ => content[..records_begin(format, content)].to_vec(),
     };
     match format {
@@ -136,7 +138,9 @@ pub(crate) fn inspect(
         }
         Format::Fastq | Format::Fasta | Format::Jsonl | Format::Text => {}
     }
-    found.preview = preview(format, content);
+    let (schema, first) = glance::of_rows(rows, &header);
+    found.schema = schema;
+    found.preview = if first.is_empty() { preview(format, content) } else { first };
     Ok(found)
 }
 

@@ -13,6 +13,7 @@ mod columns;
 pub mod conformance;
 mod detect;
 mod error;
+mod glance;
 mod gzip;
 mod index;
 mod input;

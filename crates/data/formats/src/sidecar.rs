@@ -34,6 +34,9 @@ struct Header {
     #[serde(default, skip_serializing_if = "is_zero")]
     preamble: u64,
     options: IndexOptions,
+    /// Absent where it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unmarked: bool,
     windows: u64,
 }
 
@@ -54,6 +57,7 @@ pub(crate) fn encode(index: &Index) -> Vec<u8> {
         uncompressed: index.uncompressed,
         preamble: index.preamble,
         options: index.options,
+        unmarked: index.unmarked,
         windows: index.windows_length,
     });
     let mut bytes = Vec::with_capacity(PREAMBLE + header.len() + index.points.len() * ENTRY);
@@ -125,6 +129,7 @@ pub fn read_index(reader: &dyn RangedRead) -> Result<Index, FormatError> {
         uncompressed: header.uncompressed,
         preamble: header.preamble,
         options: header.options,
+        unmarked: header.unmarked,
         points,
         windows_length: header.windows,
         windows_start: length,

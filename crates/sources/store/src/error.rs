@@ -21,7 +21,7 @@ pub enum StoreError {
         detail: String,
     },
     /// The object is not the version that was pinned.
-    #[error("{name} changed while it was in use ({detail}); run the command again")]
+    #[error("{name} changed since it was looked at ({detail}); run the command again, and cut it again if this is a slice of it")]
     Changed {
         /// the object
         name: String,

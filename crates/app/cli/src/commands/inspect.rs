@@ -47,7 +47,12 @@ fn facts(found: &Inspection) -> Vec<(&'static str, String)> {
     };
     let references: Vec<String> = found.references.iter().map(named).collect();
     let typed = found.table.iter().flat_map(|table| &table.columns).map(|column| format!("{} {}", column.name, column.kind));
-    let columns = if found.table.is_some() { typed.collect() } else { found.columns.clone() };
+    let schema = found.schema.iter().map(|column| format!("{} {}", column.name, column.kind));
+    let columns = match (&found.table, found.schema.is_empty()) {
+        (Some(_), _) => typed.collect(),
+        (None, false) => schema.collect(),
+        (None, true) => found.columns.clone(),
+    };
     for (name, values) in [("columns", &columns), ("references", &references), ("samples", &found.samples)] {
         if !values.is_empty() {
             let more = if values.len() > SHOWN { format!(", and {} more", values.len() - SHOWN) } else { String::new() };

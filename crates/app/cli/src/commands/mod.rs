@@ -28,9 +28,9 @@ use crate::settings::Settings;
 pub(crate) fn run(cli: Cli, self_command: Vec<OsString>) -> Result<(), CliError> {
     let log = Settings::load(&[])?;
     // s3s calls every 404 an error; the hub logs what a person should see.
-    let default_level = if matches!(cli.command, Command::Up(_)) { "warn,s3s=off" } else { "error" };
-    let filter = log.config.get("log").filter(|text| *text != "warn").map(str::to_owned);
-    neardata_core::telemetry::install(default_level, filter.as_deref(), output::is_fancy());
+    let filter = log.config.get("log").unwrap_or("warn");
+    let filter = if matches!(cli.command, Command::Up(_)) && filter == "warn" { "warn,s3s=off" } else { filter };
+    neardata_core::telemetry::install("warn", Some(filter), output::is_fancy());
     let json = cli.json;
     if matches!(cli.command, Command::Slice(_) | Command::Read(_) | Command::Index(_) | Command::Worker) {
         neardata_store::keep_freed_buffers();

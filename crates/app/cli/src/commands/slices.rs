@@ -41,6 +41,7 @@ fn cut(args: &PartitionArgs) -> Result<Cut, CliError> {
     };
     let is_query = !args.region.is_empty() || bounds.is_some() || window.is_some();
     Ok(Cut {
+        format: args.format.clone(),
         partition: partition.or((!is_query).then_some(Partition::Bytes(DEFAULT_SLICE_BYTES))),
         regions: args.region.clone(),
         bounds,
@@ -61,6 +62,10 @@ pub(crate) fn slice(args: &SliceArgs) -> Result<(), CliError> {
     let slices = match &args.mate2 {
         None => slicer.cut(&uri, &cut, &|progress| bar.show(&uri, progress))?,
         Some(mate2) => {
+            cut.only("paired reads", &["n", "bytes", "records"])?;
+            if cut.format.is_some() {
+                return Err(CliError::Usage("mates are told by themselves; leave --format out".to_owned()));
+            }
             let Cut { partition: Some(partition), .. } = cut else {
                 return Err(CliError::Usage("mates are cut by --n, --bytes or --records".to_owned()));
             };
@@ -71,6 +76,9 @@ pub(crate) fn slice(args: &SliceArgs) -> Result<(), CliError> {
         }
     };
     bar.clear();
+    if slices.is_empty() {
+        tracing::warn!("{uri}: nothing lies in what was asked for, so there are no slices");
+    }
     slices.iter().try_for_each(|slice| output::line(slice.to_json()))
 }
 
@@ -95,6 +103,15 @@ pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
     while let Some(slice) = slices.next() {
         let slice = slice?;
         let continues = |other: &Slice| other.format == slice.format && other.objects == slice.objects;
+        if let Some(Ok(next)) = slices.peek()
+            && !slicer.joins(&slice, next)
+        {
+            let what =
+                if slice.format == next.format { slice.format.clone() } else { format!("{} and {}", slice.format, next.format) };
+            return Err(CliError::Usage(format!(
+                "slices of {what} do not make one file when joined: read them one at a time, or as rows of one table with --arrow"
+            )));
+        }
         let mut reader = slicer.read(&slice, args.object)?;
         // Slices of one object make one file: its header stands once, its end mark too.
         if before.as_ref().is_some_and(continues) {

@@ -71,6 +71,47 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn slices_that_do_not_join_are_not_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/formats/tests/data");
+    let cut = |uri: &Path, more: &[&str]| text(succeed(neardata(folder.path()).arg("slice").arg(uri).args(more)));
+    let read = |slices: &str| {
+        let mut command = neardata(folder.path());
+        command.arg("read").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(slices.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let points = cut(&data.join("las/test1_4.las"), &["--n", "2"]);
+    let refused = read(&points);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "nothing half-written");
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(words.contains("slices of las do not make one file") && words.contains("--arrow"), "{words}");
+    assert!(read(points.lines().next().unwrap()).status.success());
+    let variants = cut(&data.join("arrow/calls.vcf"), &["--n", "2"]);
+    assert_eq!(read(&variants).stdout, std::fs::read(data.join("arrow/calls.vcf")).unwrap());
+    let copy = folder.path().join("other.vcf");
+    std::fs::copy(data.join("arrow/calls.vcf"), &copy).unwrap();
+    assert_eq!(read(&format!("{variants}{}", cut(&copy, &["--n", "1"]))).status.code(), Some(2), "two headers");
+}
+
+#[test]
+fn options_and_queries_that_find_nothing_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/formats/tests/data");
+    let reads = folder.path().join("r.fastq");
+    std::fs::write(&reads, "@a\nAC\n+\nII\n").unwrap();
+    let run = |arguments: &[&str]| neardata(folder.path()).arg("slice").args(arguments).output().unwrap();
+    let path = reads.to_str().unwrap();
+    let ignored = run(&[path, "--mate2", path, "--n", "1", "--level", "3"]);
+    let words = String::from_utf8_lossy(&ignored.stderr).into_owned();
+    assert!(!ignored.status.success() && words.contains("paired reads") && words.contains("`level`"), "{words}");
+    let outside = run(&[data.join("las/test1_4.las").to_str().unwrap(), "--bounds", "-9,-9,-8,-8"]);
+    assert!(outside.status.success() && outside.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&outside.stderr).contains("there are no slices"), "an empty answer says so");
+}
+
+#[test]
 fn what_is_no_slice_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = fail(neardata(folder.path()).args(["read", "{\"v\":99}"]), 2);

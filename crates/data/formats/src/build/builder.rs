@@ -31,6 +31,8 @@ pub(super) struct Builder<'a> {
     /// Points from here on still wait for the next record to begin.
     pub(super) unresolved: usize,
     pub(super) out: u64,
+    /// Whether the object lacks the mark at its end that its compression asks for.
+    pub(super) unmarked: bool,
     last_restart: u64,
     last_restart_bit: u64,
     last_window: u64,
@@ -59,6 +61,7 @@ impl<'a> Builder<'a> {
             points: Vec::new(),
             unresolved: 0,
             out: 0,
+            unmarked: false,
             last_restart: 0,
             last_restart_bit: 0,
             last_window: 0,
@@ -167,6 +170,7 @@ impl<'a> Builder<'a> {
             uncompressed: self.out,
             preamble: self.scanner.preamble(),
             options: self.options,
+            unmarked: self.unmarked,
             points: self.points,
             windows_length: self.windows_length,
             windows_start: 0,

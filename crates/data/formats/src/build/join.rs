@@ -65,12 +65,7 @@ impl<'a> Joiner<'a> {
             return None;
         }
         match self.builder.detected.compression {
-            Compression::Bgzf if !self.marked => {
-                tracing::warn!(
-                    object = self.builder.reader.name(),
-                    "BGZF without its end-of-file block; was it cut at a block's end?"
-                );
-            }
+            Compression::Bgzf => self.builder.unmarked = !self.marked,
             Compression::Plain if self.builder.wants_point() => self.builder.point(self.position * 8, Restart::Fresh),
             _ => {}
         }

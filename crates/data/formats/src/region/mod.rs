@@ -64,13 +64,30 @@ impl<'n> Region<'n> {
     pub(crate) fn parse(object: &str, format: Format, text: &str, names: &'n [String]) -> Result<Self, FormatError> {
         let find = |name: &str| names.iter().position(|known| known == name);
         let whole = |id: usize| Region { id, name: &names[id], start: 0, end: u64::MAX };
-        if let Some(id) = find(text) {
-            return Ok(whole(id));
-        }
         let syntax = || FormatError::RegionSyntax(text.to_owned());
-        let (name, interval) = text.rsplit_once(':').unwrap_or((text, ""));
+        let apart = text.rsplit_once(':');
+        if let Some(id) = find(text) {
+            return match apart {
+                // Another reference and a place on it, written alike.
+                Some((name, interval))
+                    if find(name).is_some() && interval.bytes().all(|byte| b"0123456789,-".contains(&byte)) =>
+                {
+                    Err(FormatError::AmbiguousRegion {
+                        region: text.to_owned(),
+                        name: name.to_owned(),
+                        interval: interval.to_owned(),
+                    })
+                }
+                _ => Ok(whole(id)),
+            };
+        }
+        let (name, interval) = match text.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((name, "")) => return find(name).map(whole).ok_or_else(|| no_reference(object, name, names)),
+            Some((name, rest)) => (name, rest.strip_prefix(':').ok_or_else(syntax)?),
+            None => apart.unwrap_or((text, "")),
+        };
         let Some(id) = find(name) else {
-            return Err(FormatError::NoReference { name: object.to_owned(), reference: name.to_owned(), known: some_of(names) });
+            return Err(no_reference(object, name, names));
         };
         let number = |text: &str| text.replace(',', "").parse::<u64>().ok().filter(|number| *number > 0);
         let (start, end) = match interval.split_once('-') {
@@ -94,8 +111,15 @@ pub(crate) fn header_of_bgzf(object: &dyn RangedRead, format: Format) -> Result<
     Ok(walk::header(object, format, PREAMBLE_LIMIT)?.bytes)
 }
 
+fn no_reference(object: &str, name: &str, names: &[String]) -> FormatError {
+    FormatError::NoReference { name: object.to_owned(), reference: name.to_owned(), known: some_of(names) }
+}
+
 /// A few names, for an error message.
 fn some_of(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
     const SHOWN: usize = 5;
     let more = if names.len() > SHOWN { format!(", and {} more", names.len() - SHOWN) } else { String::new() };
     format!("{}{more}", names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
@@ -108,7 +132,7 @@ mod tests {
 
     #[test]
     fn regions_are_read_as_samtools_and_bcftools_read_them() {
-        let names: Vec<String> = ["chr1", "HLA:A*01:01", "chr1:5"].map(str::to_owned).into();
+        let names: Vec<String> = ["chr1", "HLA:A*01:01", "chr1:5", "HLA:A*01:01:9x"].map(str::to_owned).into();
         let parse_for =
             |format, text: &str| Region::parse("o", format, text, &names).map(|region| (region.id, region.start, region.end));
         let parse = |text: &str| parse_for(Format::Bam, text);
@@ -120,8 +144,13 @@ mod tests {
         assert_eq!(parse("chr1:-7").unwrap(), (0, 0, 7));
         assert_eq!(parse("HLA:A*01:01").unwrap(), (1, 0, u64::MAX));
         assert_eq!(parse("HLA:A*01:01:3-4").unwrap(), (1, 2, 4));
-        assert_eq!(parse("chr1:5").unwrap(), (2, 0, u64::MAX));
-        for wrong in ["chr1:0-5", "chr1:9-8", "chr1:x", "chr2", "chr1:1-2-3", ""] {
+        assert!(parse("chr1:5").unwrap_err().to_string().contains("`{chr1}:5`"));
+        assert_eq!(parse("{chr1:5}").unwrap(), (2, 0, u64::MAX));
+        assert_eq!(parse("{chr1:5}:2-3").unwrap(), (2, 1, 3));
+        assert_eq!(parse("{chr1}:5").unwrap(), (0, 4, u64::MAX));
+        assert_eq!(parse("HLA:A*01:01:9x").unwrap(), (3, 0, u64::MAX));
+        for wrong in ["chr1:0-5", "chr1:9-8", "chr1:x", "chr2", "chr1:1-2-3", "", "{chr1", "{chr1}5", "{}:5", "{chr2}", "*", "."]
+        {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -118,11 +118,13 @@ impl RegionPlanner {
                 }
             }
         };
-        let names = match &numbered {
-            Some(references) => references.iter().map(|reference| reference.name.clone()).collect(),
-            None => index.names.clone(),
-        };
-        let references = numbered.unwrap_or_else(|| contigs(&header.bytes));
+        let header_contigs = || contigs(&header.bytes);
+        let named = numbered.is_none().then(|| index.names.clone());
+        let references = numbered.unwrap_or_else(header_contigs);
+        let mut names = named.unwrap_or_default();
+        // Behind those of a tabix index come those of the header that have no records: asked for, they give none.
+        let known: std::collections::HashSet<String> = names.iter().cloned().collect();
+        names.extend(references.iter().map(|reference| reference.name.clone()).filter(|name| !known.contains(name)));
         Ok(Self { object, source, format, header, index, names, references })
     }
 

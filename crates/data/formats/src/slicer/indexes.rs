@@ -160,7 +160,9 @@ impl Slicer {
         rows: Option<&Rows>,
         progress: &dyn Fn(Progress),
     ) -> Result<Indexed, FormatError> {
-        match (self.fresh(source)?, rows) {
+        // One that was made for another format is no use where the caller says which it is.
+        let serves = |indexed: &Indexed| rows.is_none_or(|rows| indexed.index.format == rows.detected.format);
+        match (self.fresh(source)?.filter(serves), rows) {
             (Some(indexed), _) => Ok(indexed),
             (None, Some(rows)) => self.build(rows, progress),
             (None, None) => self.build(&self.rows(source.clone())?, progress),
@@ -179,7 +181,9 @@ impl Slicer {
             Ok(Some((index, side_car))) if index.source == *source && index.options == self.options => {
                 return Ok(Some(Indexed { index, side_car, built: false }));
             }
-            Ok(Some(_)) => tracing::info!(object = %source.uri, "the side-car is stale; building it again"),
+            Ok(Some(_)) => {
+                tracing::warn!(object = %source.uri, "the object changed since it was indexed; building its index again")
+            }
             Ok(None) => {}
             Err(FormatError::SideCar { name, reason }) => {
                 tracing::warn!(object = %source.uri, side_car = name, reason, "the side-car is damaged; building it again");

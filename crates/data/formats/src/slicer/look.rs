@@ -6,9 +6,9 @@ use bytes::Bytes;
 use neardata_core::{ObjectRef, ObjectUri, RangedRead};
 
 use super::Slicer;
-use crate::detect::{detect_from, start_of};
+use crate::detect::{detect_as, detect_from, start_of};
 use crate::table::TableFormat;
-use crate::{Detected, FormatError};
+use crate::{Detected, Format, FormatError};
 
 /// A pinned object and what it is.
 pub(crate) enum Look {
@@ -37,6 +37,28 @@ impl Slicer {
             Some(format) => Ok(Look::Table(Arc::clone(format), source)),
             None => Rows::new(source, reader, start).map(Look::Rows),
         }
+    }
+
+    /// The same where the caller says what it is: a format of records in a row is believed, any other must know its own.
+    pub(super) fn look_as(&self, uri: &ObjectUri, format: Option<&str>) -> Result<Look, FormatError> {
+        let Some(name) = format else { return self.look(uri) };
+        let source = self.stores.head(uri)?;
+        let reader = self.stores.open(&source)?;
+        let start = start_of(reader.as_ref())?;
+        if let Some(format) = Format::from_name(name) {
+            let (detected, content) = detect_as(reader.name(), start, format)?;
+            return Ok(Look::Rows(Rows { source, reader, detected, content }));
+        }
+        let formats = || self.formats().into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let Some(format) = self.table_named(name) else {
+            return Err(FormatError::Query(format!("there is no format `{name}`; there are {}", formats())));
+        };
+        if !format.sniff(reader.name(), &start) {
+            let found = format!("it does not begin as {name} does");
+            let remedy = format!("Leave the format out, or name another: {}", formats());
+            return Err(FormatError::Unknown { name: reader.name().to_owned(), found, remedy });
+        }
+        Ok(Look::Table(format, source))
     }
 
     /// The same where records in a row are asked for.

@@ -79,7 +79,7 @@ impl Slicer {
 
     /// Cuts an object, or asks it for what a query selects, whatever its format; indexes it first if need be.
     pub fn cut(&self, uri: &ObjectUri, cut: &Cut, progress: &dyn Fn(Progress)) -> Result<Vec<Slice>, FormatError> {
-        let rows = match self.look(uri)? {
+        let rows = match self.look_as(uri, cut.format.as_deref())? {
             Look::Table(format, source) => return self.cut_table(&format, source, cut, progress),
             Look::Rows(rows) => rows,
         };
@@ -128,12 +128,11 @@ impl Slicer {
     /// Looks at an object without a pass over it: what it is, what its header says, its first records, and what its index knows if it
     /// has a fresh one.
     pub fn inspect(&self, uri: &ObjectUri) -> Result<Inspection, FormatError> {
-        let Rows { source, reader, detected, content } = match self.look(uri)? {
+        let rows = match self.look(uri)? {
             Look::Table(format, source) => return self.inspect_table(&format, source),
             Look::Rows(rows) => rows,
         };
-        let counts = self.summary_of(&source).map(Counts::from);
-        inspect(reader.as_ref(), source, detected, &content, counts)
+        inspect(&rows, self.summary_of(&rows.source).map(Counts::from))
     }
 
     /// Cuts an object; indexes it first if need be. An object without records gives no slice.
@@ -255,11 +254,10 @@ impl Slicer {
 fn cut(mates: &[Indexed], partition: Partition, group: u64) -> Result<Vec<Slice>, FormatError> {
     let indexes: Vec<&Index> = mates.iter().map(|mate| &mate.index).collect();
     let cuts = cuts(&indexes, partition, group)?;
-    if cuts.len() == 2 && partition != Partition::Count(1) {
-        for index in &indexes {
-            if let Some(note) = index.note() {
-                tracing::warn!(object = %index.source.uri, "{note}");
-            }
+    let whole = cuts.len() == 2 && partition != Partition::Count(1);
+    for index in &indexes {
+        for note in index.cut_short().into_iter().chain(index.one_frame().filter(|_| whole)) {
+            tracing::warn!(object = %index.source.uri, "{note}");
         }
     }
     let slice = |pair: &[u64]| {

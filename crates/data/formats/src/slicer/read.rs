@@ -28,6 +28,20 @@ impl Slicer {
         SliceReader::new(self.part(slice, object)?)
     }
 
+    /// Whether the bytes of the second slice may follow those of the first, without header, to make one file of both.
+    pub fn joins(&self, first: &Slice, second: &Slice) -> bool {
+        let same = first.objects == second.objects;
+        let headed = |slice: &Slice| {
+            let stretches = slice.selection.get("stretches").and_then(|stretches| stretches.as_array());
+            slice.selection.get("preamble").is_some()
+                || stretches.is_some_and(|stretches| stretches.iter().any(|stretch| stretch.get("preamble").is_some()))
+        };
+        first.format == second.format
+            && self.table_named(&first.format).is_none()
+            && Format::from_name(&first.format).is_some()
+            && (same || !(headed(first) || headed(second)))
+    }
+
     /// A slice as Arrow record batches, with all its columns.
     pub fn arrow(&self, slice: &Slice) -> Result<Batches, FormatError> {
         self.arrow_with(slice, &ArrowOptions::default())
@@ -41,6 +55,7 @@ impl Slicer {
     /// A slice as Arrow record batches. What the columns of each format are is in `docs/formats/`. Of the options, formats with a
     /// table of their own know `columns`.
     pub fn arrow_with(&self, slice: &Slice, options: &ArrowOptions) -> Result<Batches, FormatError> {
+        refuse_idle(slice, options)?;
         if let Some(format) = self.table_named(&slice.format) {
             return self.table_batches(&format, slice)?.select(&options.columns);
         }
@@ -78,6 +93,28 @@ impl Slicer {
         };
         let verify_ends = on_word && matches!(format, Format::Csv | Format::Tsv);
         Ok(Part { object: self.stores.open(source)?, side_car, format, stretch, verify_ends })
+    }
+}
+
+/// Refuses options that its format does not know, rather than passing over them.
+fn refuse_idle(slice: &Slice, options: &ArrowOptions) -> Result<(), FormatError> {
+    let (format, title) = match Format::from_name(&slice.format) {
+        Some(format) => (Some(format), format.title()),
+        None => (None, "this format"),
+    };
+    let rows = matches!(format, Some(Format::Csv | Format::Tsv));
+    let typed = rows || matches!(format, Some(Format::Jsonl | Format::Vcf | Format::Bcf));
+    let idle = [
+        ("schema", options.schema.is_some() && !typed),
+        ("separator", options.separator.is_some() && !rows),
+        ("header_row", !options.header_row && !rows),
+    ];
+    match idle.into_iter().find(|(_, idle)| *idle) {
+        Some((option, _)) => {
+            let offered = if typed { "`columns`, `schema`" } else { "`columns`" }.to_owned();
+            Err(FormatError::NotOffered { format: title, option, offered })
+        }
+        None => Ok(()),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Bounds {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cut {
+    /// Name of the format to take it for; told from the object if absent.
+    pub format: Option<String>,
     /// How to partition; with a query, what to do with what it finds (one slice if absent).
     pub partition: Option<Partition>,
     /// Genomic regions, one slice each.

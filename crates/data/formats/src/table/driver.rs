@@ -9,10 +9,10 @@ use neardata_core::{IndexRef, ObjectRef, ObjectUri, RangedRead, ReadError, Slice
 use neardata_store::StoreError;
 
 use super::sidecar::{self, Stored};
-use super::{Batches, Cut, Description, Pieces, Table, TableFormat};
+use super::{Batches, Cut, Description, Pieces, Table, TableFormat, Tiff};
 use crate::inspect::Inspection;
 use crate::slicer::{object_of, reference};
-use crate::{FormatError, IndexSummary, Progress, Slicer};
+use crate::{FormatError, IndexSummary, Progress, Slicer, glance};
 
 /// What [`Slicer::prepare`] found.
 #[derive(Clone, Debug)]
@@ -121,11 +121,17 @@ impl Slicer {
             0 => None,
             _ => self.stored_table(format, &sources).ok().flatten(),
         };
-        // A preview is not kept in side-cars; everything else a pass knows better.
-        let description = match stored {
-            Some(indexed) => Description { preview: described.preview, ..indexed.stored.description },
-            None => described,
+        let (learned, index) = match stored {
+            Some(Indexed { stored, body, .. }) => (Some(stored.description), Some(body)),
+            None => (None, None),
         };
+        // Rows of pixels tell nobody anything.
+        let preview = match described.preview.is_empty() && format.name() != Tiff.name() {
+            true => glance::of_table(&*table, index),
+            false => described.preview.clone(),
+        };
+        // A preview is not kept in side-cars; everything else a pass knows better.
+        let description = Description { preview, ..learned.unwrap_or(described) };
         Ok(Inspection::of_table(sources[0].clone(), format.name(), description))
     }
 
@@ -238,7 +244,7 @@ impl Slicer {
         };
         let (stored, body) = sidecar::read(self.stores.open(&object)?)?;
         if stored.sources != sources || stored.format != format.name() || stored.index_version != format.index_version() {
-            tracing::info!(object = %sources[0].uri, "the side-car is stale; building it again");
+            tracing::warn!(object = %sources[0].uri, "the object changed since it was indexed; building its index again");
             return Ok(None);
         }
         Ok(Some(Indexed { stored, body, side_car: reference(object), built: false }))

@@ -1,8 +1,8 @@
 //! Bad input: every error names the object, the place and the remedy; nothing is written.
 
-use neardata_core::{MemoryObject, ObjectUri};
+use neardata_core::{MemoryObject, ObjectUri, Slice};
 use neardata_formats::conformance::{bam, bgzf, fastq, gzip, zstd_frame};
-use neardata_formats::{Compression, FormatError, Partition, SideCars, Slicer, detect};
+use neardata_formats::{ArrowOptions, Compression, Cut, Format, FormatError, Partition, SideCars, Slicer, detect};
 use neardata_store::{StoreOptions, Stores};
 
 /// A store and a slicer of one test: the memory store is one for the whole process.
@@ -238,6 +238,71 @@ fn unknown_formats() {
     says(&name("x.fastq.bz2", b"BZh91AY&SY"), &["bzip2"]);
     says(&name("x.cram", b"CRAM\x03\0"), &["CRAM"]);
     says(&name("x", b"\0\x01\x02\x03"), &["binary data", "00 01 02 03"]);
+    for ending in ["parquet", "TIF", "las", "laz", "cram", "imzML", "arrow", "feather", "bam", "bcf"] {
+        let page = name(&format!("lab/x.{ending}"), b"<html>\n<h1>Not found</h1>\n");
+        says(&page, &["is called .", "begins with the text `<html>`", "error message saved in its place"]);
+    }
+}
+
+#[test]
+fn formats_told_by_name_and_content() {
+    let format = |name: &str, bytes: &[u8]| detect(&MemoryObject::new(name, bytes.to_vec())).unwrap().format;
+    // Outside the web `#` and `?` are characters of names.
+    assert_eq!(format("ce#1.csv", b"a,b\n1,2\n"), Format::Csv);
+    assert_eq!(format("what?.tsv.gz", &gzip(b"a\tb\n1\t2\n", 6)), Format::Tsv);
+    assert_eq!(format("https://lab/t.csv?token=a.txt#b", b"a,b\n1,2\n"), Format::Csv);
+    assert_eq!(format("https://lab/t?name=t.csv", b"a,b\n1,2\n"), Format::Text);
+    let variants = b"##fileformat=VCFv4.2\n#CHROM\tPOS\n1\t2\n";
+    assert_eq!(format("calls.csv", variants), Format::Vcf);
+    assert_eq!(format("calls.txt", variants), Format::Text, "called .txt it is cut by lines");
+}
+
+#[test]
+fn a_format_can_be_given() {
+    let bench = bench("a_format_can_be_given");
+    let uri = bench.put("part-00000", "a,b\n1,\"x\ny\"\n2,z\n");
+    let cut = |format: &str| {
+        let cut = Cut { format: Some(format.into()), ..Cut::by(Partition::Records(1)) };
+        bench.slicer.cut(&uri, &cut, &|_| {})
+    };
+    let sizes =
+        |slices: Vec<Slice>| slices.iter().map(|slice| bench.slicer.read(slice, 0).unwrap().size().unwrap()).collect::<Vec<_>>();
+    let told = bench.slicer.cut(&uri, &Cut::by(Partition::Records(1)), &|_| {}).unwrap();
+    assert_eq!(told[0].format, "text");
+    assert_eq!(sizes(told), [4, 5, 3, 4]);
+    let given = cut("csv").unwrap();
+    assert_eq!(given[0].format, "csv");
+    assert_eq!(sizes(given), [4, 8, 4], "the index made for lines is not taken for one of rows");
+    assert_eq!(sizes(cut("text").unwrap()), [4, 5, 3, 4]);
+    says(&cut("csw").unwrap_err().to_string(), &["no format `csw`", "`csv`", "`parquet`"]);
+    says(&cut("parquet").unwrap_err().to_string(), &["part-00000", "does not begin as parquet does"]);
+}
+
+#[test]
+fn a_bgzf_object_cut_between_blocks_is_told() {
+    let bench = bench("a_bgzf_object_cut_between_blocks_is_told");
+    let whole = bgzf(&fastq(5000, 1), true);
+    let note = |name: &str, bytes: &[u8]| bench.slicer.index(&bench.put(name, bytes.to_vec()), &|_| {}).unwrap().note;
+    assert_eq!(note("whole.fastq.gz", &whole), None);
+    let cut = note("cut.fastq.gz", &bgzf(&fastq(5000, 1), false)).unwrap();
+    says(&cut, &["without its end-of-file block", "cut short"]);
+    assert_eq!(note("cut.fastq.gz", &bgzf(&fastq(5000, 1), false)), Some(cut), "from the index too");
+}
+
+#[test]
+fn options_that_do_nothing_are_refused() {
+    let bench = bench("options_that_do_nothing_are_refused");
+    let arrow = |name: &str, content: &str, options: ArrowOptions| {
+        let uri = bench.put(name, content.as_bytes().to_vec());
+        let slice = bench.slicer.cut(&uri, &Cut::by(Partition::Count(1)), &|_| {}).unwrap().remove(0);
+        bench.slicer.arrow_with(&slice, &options).map(drop).map_err(|error| error.to_string())
+    };
+    let separated = || ArrowOptions { separator: Some(b';'), ..ArrowOptions::default() };
+    let unheaded = || ArrowOptions { header_row: false, ..ArrowOptions::default() };
+    arrow("a.csv", "a;b\n1;2\n", separated()).unwrap();
+    arrow("a.csv", "a;b\n1;2\n", unheaded()).unwrap();
+    says(&arrow("a.jsonl", "{\"a\":1}\n", separated()).unwrap_err(), &["JSON Lines", "`separator`", "`schema`"]);
+    says(&arrow("a.fa", ">a\nAC\n", unheaded()).unwrap_err(), &["FASTA", "`header_row`", "`columns`"]);
 }
 
 #[test]

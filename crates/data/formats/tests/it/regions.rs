@@ -349,6 +349,23 @@ fn parts_of_a_region_are_about_equally_large_and_fetch_little_more() {
     assert!(metered.bytes_fetched() < size * 6 / 5, "{} of {size}", metered.bytes_fetched());
 }
 
+#[test]
+fn a_contig_without_records_is_an_empty_region() {
+    let header = "##fileformat=VCFv4.2\n##contig=<ID=chr1,length=100>\n##contig=<ID=chr3,length=100>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n";
+    let record = "chr1\t5\t.\tA\tC\t.\t.\t.\n";
+    let corner = Corner::new("contigs.vcf.gz", bgzf(format!("{header}{record}").as_bytes(), true));
+    assert_eq!(corner.text("chr1").unwrap(), format!("{header}{record}"));
+    for region in ["chr3", "chr3:1-20"] {
+        assert_eq!(corner.text(region).unwrap(), header);
+    }
+    for slice in corner.parts("chr3", Some(Partition::Count(3))).unwrap() {
+        assert_eq!(corner.read(&slice).unwrap(), header.as_bytes());
+    }
+    assert!(corner.text("chr2").unwrap_err().contains("it has: chr1, chr3"));
+    let empty = Corner::new("empty.vcf.gz", bgzf(header.as_bytes(), true));
+    assert_eq!(empty.text("chr1").unwrap(), header);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(200), ..ProptestConfig::default() })]
 
