@@ -355,7 +355,7 @@ impl Slicer {
     /// table of their own know `columns`.
     pub fn arrow_with(&self, slice: &Slice, options: &ArrowOptions) -> Result<Batches, FormatError> {
         if let Some(format) = self.table_named(&slice.format) {
-            return self.table_batches(&format, slice)?.select(&options.columns);
+            return self.table_batches(&format, slice, &options.columns);
         }
         let (format, source) = (format_of(slice)?, object_of(slice, options.object)?);
         let query = slice.selection.get("region").or(slice.selection.get("sequence"));

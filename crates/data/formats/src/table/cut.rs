@@ -35,6 +35,8 @@ pub struct Cut {
     pub level: Option<u32>,
     /// Names of the columns to keep; all if empty.
     pub columns: Vec<String>,
+    /// Address of the FASTA that alignments were stored with, for those who decode their bases.
+    pub reference: Option<String>,
     /// Whether the first row is a header: it is in no slice, and in front of what is read of each.
     pub header: bool,
 }
@@ -60,6 +62,7 @@ impl Cut {
             ("resolution", self.resolution.is_some()),
             ("level", self.level.is_some()),
             ("columns", !self.columns.is_empty()),
+            ("reference", self.reference.is_some()),
             ("header", self.header),
         ];
         partition.into_iter().chain(queries.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)).collect()
