@@ -131,25 +131,29 @@ pub(crate) struct Request {
     resolution: Option<f64>,
     level: Option<u32>,
     columns: Vec<String>,
+    reference: Option<String>,
     header: bool,
 }
 
-impl From<Request> for Cut {
-    fn from(request: Request) -> Self {
-        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, header } = request;
+impl TryFrom<Request> for Cut {
+    type Error = PyErr;
+
+    fn try_from(request: Request) -> PyResult<Self> {
+        let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, reference, header } = request;
         let partition = (n.map(Partition::Count))
             .or(bytes.map(Partition::Bytes))
             .or(records.map(Partition::Records))
             .or(tiles.map(Partition::Tiles));
         let bounds = bounds.map(|[x0, y0, x1, y1]| Bounds { min: [x0, y0], max: [x1, y1] });
-        Cut { partition, regions, bounds, window, resolution, level, columns, header }
+        let reference = reference.as_deref().map(absolute).transpose()?;
+        Ok(Cut { partition, regions, bounds, window, resolution, level, columns, reference, header })
     }
 }
 
 /// Cuts an object, or a pair of objects, into slices.
 #[pyfunction]
 pub(crate) fn slices(py: Python<'_>, uri: &str, request: Request, mate2: Option<&str>) -> PyResult<Vec<Slice>> {
-    let cut = Cut::from(request);
+    let cut = Cut::try_from(request)?;
     let uri = absolute(uri)?;
     let mate2 = mate2.map(absolute).transpose()?;
     let slicer = slicer()?;

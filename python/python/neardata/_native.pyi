@@ -173,6 +173,7 @@ class Request(TypedDict):
     resolution: float | None
     level: int | None
     columns: list[str]
+    reference: str | None
     header: bool
 
 def slices(uri: str, request: Request, mate2: str | None) -> list[Slice]:

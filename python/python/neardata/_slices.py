@@ -30,6 +30,7 @@ def slices(
     resolution: float | None = None,
     level: int | None = None,
     columns: Iterable[str] | None = None,
+    reference: str | os.PathLike[str] | None = None,
     header: bool = False,
     format: str | None = None,
 ) -> list[_native.Slice]:
@@ -59,13 +60,14 @@ def slices(
         records: how many records a slice has.
         tiles: at most how many rectangles, for points, pixels and spectra.
         mate2: the second file of paired reads; it is cut at the same record numbers.
-        region: `chr20`, `chr20:1000-2000` or `chr20:1000-` (positions from 1, both ends in) of sorted BAM, BCF or VCF in BGZF; the
+        region: `chr20`, `chr20:1000-2000` or `chr20:1000-` (positions from 1, both ends in) of sorted BAM, CRAM, BCF or VCF in BGZF; the
             index beside the object is used, and where there is none, one is made.
         bounds: minimum x, minimum y, maximum x, maximum y, in the coordinates of the object.
         window: lowest and highest m/z of spectra.
         resolution: distance between points that is fine enough (COPC).
         level: overview level of an image; 0 is full resolution.
         columns: names of the columns to keep.
+        reference: the FASTA that alignments (CRAM) were stored with: `to_arrow` needs it for their bases.
         header: the first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
         format: name of a format that an installed package brings; by default it is told from the object.
 
@@ -84,6 +86,7 @@ def slices(
         "resolution": resolution,
         "level": level,
         "columns": [] if columns is None else [columns] if isinstance(columns, str) else list(columns),
+        "reference": None if reference is None else os.fspath(reference),
         "header": header,
     }
     partitions = sum(given is not None for given in (n, bytes, records, tiles))

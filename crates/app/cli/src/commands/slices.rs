@@ -48,6 +48,7 @@ fn cut(args: &PartitionArgs) -> Result<Cut, CliError> {
         resolution: args.resolution,
         level: args.level,
         columns: args.columns.clone(),
+        reference: args.reference.as_deref().map(object_uri).transpose()?,
         header: args.header,
     })
 }

@@ -1,3 +1,4 @@
+use neardata_core::ObjectUri;
 use serde::{Deserialize, Serialize};
 
 use crate::{FormatError, Partition};
@@ -36,7 +37,7 @@ pub struct Cut {
     /// Names of the columns to keep; all if empty.
     pub columns: Vec<String>,
     /// Address of the FASTA that alignments were stored with, for those who decode their bases.
-    pub reference: Option<String>,
+    pub reference: Option<ObjectUri>,
     /// Whether the first row is a header: it is in no slice, and in front of what is read of each.
     pub header: bool,
 }

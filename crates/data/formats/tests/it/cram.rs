@@ -179,7 +179,7 @@ fn awkward_objects() {
     let full = container(0, 2, &[block(1, b"xy")]);
     assert_eq!(lab.cut(&file(&[hollow.clone(), hollow.clone()]), Partition::Count(2)).unwrap(), []);
     let slices =
-        lab.cut(&file(&[hollow.clone(), full.clone(), hollow.clone(), full.clone(), hollow]), Partition::Count(9)).unwrap();
+        lab.cut(&file(&[hollow.clone(), full.clone(), hollow.clone(), full.clone(), hollow]), Partition::Count(2)).unwrap();
     assert_eq!(slices.iter().map(records).collect::<Vec<_>>(), [[0, 2], [2, 4]]);
     assert!(lab.read(&slices[1]).unwrap().ends_with(&END));
     // What stands in these containers is no record.

@@ -1,5 +1,6 @@
 //! Damaged CRAM whose checksums are right, so that what decodes its blocks sees the damage: errors or answers, nothing else.
 
+use neardata_core::ObjectUri;
 use neardata_formats::{Cut, Partition};
 
 use crate::cram_made::{Dice, Made};
@@ -61,8 +62,8 @@ impl Layout {
 }
 
 /// Everything that can be done with an object.
-fn try_all(lab: &Lab, reference: &str) -> Vec<String> {
-    let reference = Some(reference.to_owned());
+fn try_all(lab: &Lab, reference: &ObjectUri) -> Vec<String> {
+    let reference = Some(reference.clone());
     let mut cuts = vec![Cut { reference: reference.clone(), ..Cut::by(Partition::Records(37)) }];
     for region in ["one:5000-7000", "c3"] {
         cuts.push(Cut { regions: vec![region.into()], reference: reference.clone(), ..Cut::default() });
@@ -78,7 +79,7 @@ fn try_all(lab: &Lab, reference: &str) -> Vec<String> {
         };
         for slice in slices.iter().take(4) {
             said.extend(lab.read(slice).err().map(|error| error.to_string()));
-            let batches = lab.slicer.arrow(slice).map(|batches| batches.find_map(Result::err).map(|error| error.to_string()));
+            let batches = lab.slicer.arrow(slice).map(|mut batches| batches.find_map(Result::err).map(|error| error.to_string()));
             said.extend(batches.unwrap_or_else(|error| Some(error.to_string())));
         }
     }
@@ -88,7 +89,7 @@ fn try_all(lab: &Lab, reference: &str) -> Vec<String> {
 #[test]
 fn damage_behind_right_checksums_is_an_error_or_an_answer() {
     let made = Made::new(8, 60);
-    let reference = format!("file://{}", made.path().join("ref.fa").display());
+    let reference = format!("file://{}", made.path().join("ref.fa").display()).parse().unwrap();
     let options = [
         "level=0,seqs_per_slice=40",
         "level=0,multi_seq_per_slice=1,no_ref=1",
@@ -104,7 +105,7 @@ fn damage_behind_right_checksums_is_an_error_or_an_answer() {
         let lab = Lab::new(&format!("damage{seed}"));
         let mut dice = Dice(seed as u64);
         let mut wrong = 0;
-        for _ in 0..crate::law::cases(250) {
+        for _ in 0..crate::law::cases(60) {
             let mut bytes = object.clone();
             for _ in 0..=dice.roll(2) {
                 let [begin, content, end] = layout.blocks[dice.roll(layout.blocks.len())];
@@ -131,7 +132,7 @@ fn damage_behind_right_checksums_is_an_error_or_an_answer() {
                 assert!(words.contains("CRAM") || words.contains("a.cram") || words.contains("ref.fa"), "{words}");
             }
         }
-        assert!(wrong > 20, "{options}: {wrong}");
+        assert!(wrong > 5, "{options}: {wrong}");
     }
 }
 

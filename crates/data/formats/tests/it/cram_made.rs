@@ -185,8 +185,11 @@ fn pair(dice: &mut Dice, references: &[(String, String)], number: usize) -> Stri
         let qualities = if bases == "*" { "*".to_owned() } else { qualities(dice, bases.len()) };
         let ((reference, pos), (next, next_pos, length)) = (place, mate);
         let tags = tags(dice);
-        writeln!(lines, "r{number}\t{flags}\t{reference}\t{pos}\t{quality}\t{cigar}\t{next}\t{next_pos}\t{length}\t{bases}\t{qualities}{tags}")
-            .unwrap();
+        writeln!(
+            lines,
+            "r{number}\t{flags}\t{reference}\t{pos}\t{quality}\t{cigar}\t{next}\t{next_pos}\t{length}\t{bases}\t{qualities}{tags}"
+        )
+        .unwrap();
     };
     let (a, b) = (&first.1, &second.1);
     let (left, right) = (first.0 + 1, second.0 + 1);

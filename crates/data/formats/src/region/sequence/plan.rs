@@ -156,12 +156,7 @@ impl SequencePlanner {
         })
     }
 
-    fn selection(
-        &self,
-        sequence: &Sequence,
-        region: String,
-        bases: [u64; 2],
-    ) -> Result<SequenceSelection, FormatError> {
+    fn selection(&self, sequence: &Sequence, region: String, bases: [u64; 2]) -> Result<SequenceSelection, FormatError> {
         if region.len() > REGION_LIMIT {
             return Err(FormatError::Query(format!("a region of more than {REGION_LIMIT} bytes does not fit into a slice")));
         }

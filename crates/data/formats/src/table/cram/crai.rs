@@ -65,7 +65,13 @@ fn parse(lines: &[u8], first: u64, end: u64) -> Result<Vec<Place>, &'static str>
         if landmark < 0 || size < 0 {
             return Err("it has a negative size");
         }
-        places.push(Place { bytes: [offset, offset], reference, start: start.saturating_sub(1), end: start.saturating_sub(1).saturating_add(span), packed: size as u64 });
+        places.push(Place {
+            bytes: [offset, offset],
+            reference,
+            start: start.saturating_sub(1),
+            end: start.saturating_sub(1).saturating_add(span),
+            packed: size as u64,
+        });
     }
     places.sort_by_key(|place| place.bytes[0]);
     // A container ends where the next begins.

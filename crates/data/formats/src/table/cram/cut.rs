@@ -1,9 +1,9 @@
-//! Where to cut: between containers, or where so many records end.
+//! Where to cut: between containers, or inside them where there are fewer than slices or so many records are wanted in each.
 
-use neardata_core::SliceError;
-use serde::{Deserialize, Serialize};
 use super::index::Entry;
 use crate::Partition;
+use neardata_core::SliceError;
+use serde::{Deserialize, Serialize};
 
 /// Consecutive records: the selection of a slice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,12 +45,18 @@ impl Part {
 /// The parts of a file with these containers. Containers without records belong to the part around them.
 pub(super) fn cut(containers: &[Entry], partition: Option<Partition>) -> Vec<Part> {
     let held: Vec<Entry> = containers.iter().copied().filter(|container| container.records > 0).collect();
-    let cuts = match partition.unwrap_or(Partition::Count(1)) {
-        Partition::Records(step) => return by_records(&held, step),
-        Partition::Bytes(bytes) => by_size(&held, size_of(&held).div_ceil(bytes.max(1))),
-        Partition::Count(count) => by_size(&held, count),
-        Partition::Tiles(_) => by_size(&held, 1),
+    let records = held.iter().map(|container| container.records).sum::<u64>();
+    let count = match partition.unwrap_or(Partition::Count(1)) {
+        Partition::Records(step) => return by_records(&held, |part| part.saturating_mul(step).min(records)),
+        Partition::Bytes(bytes) => size_of(&held).div_ceil(bytes.max(1)),
+        Partition::Count(count) => count,
+        Partition::Tiles(_) => 1,
     };
+    if count > held.len() as u64 {
+        let count = count.min(records).max(1);
+        return by_records(&held, |part| (u128::from(records) * u128::from(part) / u128::from(count)) as u64);
+    }
+    let cuts = by_size(&held, count);
     let mut passed = 0;
     let part = |pair: &[usize]| {
         let run = held.get(pair[0]..pair[1])?;
@@ -91,28 +97,27 @@ fn by_size(containers: &[Entry], count: u64) -> Vec<usize> {
     cuts
 }
 
-/// Parts of exactly `step` records, the last with what is left.
-fn by_records(containers: &[Entry], step: u64) -> Vec<Part> {
-    let (mut parts, mut passed) = (Vec::new(), 0);
+/// Parts that end where so many records do: `end` tells it of each, counted from 1.
+fn by_records(containers: &[Entry], end: impl Fn(u64) -> u64) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
     let mut open: Option<Part> = None;
+    let mut passed = 0;
     for container in containers {
-        let (begin, end) = (passed, passed + container.records);
-        passed = end;
+        let (begin, behind) = (passed, passed + container.records);
+        passed = behind;
         let stop = container.offset + container.size;
         let mut next = begin;
-        while next < end {
-            let part = open.take().unwrap_or(Part {
-                bytes: [container.offset, stop],
-                records: [next, next],
-                cut: [next - begin, 0],
-            });
-            let last = part.records[0].saturating_add(step);
-            let part = Part { bytes: [part.bytes[0], stop], records: [part.records[0], last.min(end)], ..part };
-            next = last.min(end);
-            if last > end {
+        while next < behind {
+            let new = || Part { bytes: [container.offset, stop], records: [next, next], cut: [next - begin, 0] };
+            let mut part = open.take().unwrap_or_else(new);
+            let last = end(parts.len() as u64 + 1);
+            next = last.min(behind);
+            (part.bytes[1], part.records[1]) = (stop, next);
+            if last > behind {
                 open = Some(part);
             } else {
-                parts.push(Part { cut: [part.cut[0], end - last], ..part });
+                part.cut[1] = behind - last;
+                parts.push(part);
             }
         }
     }
@@ -122,7 +127,7 @@ fn by_records(containers: &[Entry], step: u64) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, by_records, by_size};
+    use super::{Entry, Partition, by_records, by_size, cut};
 
     #[test]
     fn parts_are_about_equal_and_never_empty() {
@@ -140,14 +145,20 @@ mod tests {
         }
         assert_eq!(by_size(&containers, 2), [0, 3, 8]);
         assert_eq!(by_size(&[], 3), [0, 0]);
-        let parts = by_records(&containers, 15);
+        let parts = by_records(&containers, |part| 15 * part);
         assert_eq!(parts.iter().map(|part| part.records).collect::<Vec<_>>(), [[0, 15], [15, 30], [30, 40]]);
         assert_eq!(parts[1].bytes, [1020, 1050]);
         assert!(parts.iter().all(|part| part.cut == [0, 0]));
-        let parts = by_records(&containers, 7);
+        let parts = by_records(&containers, |part| 7 * part);
         assert_eq!(parts.iter().map(|part| part.cut).collect::<Vec<_>>()[..3], [[0, 3], [2, 1], [4, 4]]);
         assert_eq!(parts[2].bytes, [20, 1040]);
-        assert_eq!(by_records(&containers, 2).len(), 20);
-        assert_eq!(by_records(&containers, u64::MAX).len(), 1);
+        assert_eq!(by_records(&containers, |part| 2 * part).len(), 20);
+        assert_eq!(by_records(&containers, |_| u64::MAX).len(), 1);
+        for count in [9, 11, 40, 90] {
+            let parts = cut(&containers, Some(Partition::Count(count)));
+            assert_eq!(parts.len() as u64, count.min(40));
+            assert!(parts.windows(2).all(|pair| pair[0].records[1] == pair[1].records[0]));
+            assert_eq!(parts.last().map(|part| part.records[1]), Some(40));
+        }
     }
 }

@@ -20,10 +20,8 @@ pub(super) struct Reference {
 
 impl Reference {
     /// Pins the object at this address, and makes sure that it has an index.
-    pub(super) fn find(stores: &Stores, side_cars: &SideCars, address: &str) -> Result<ObjectRef, FormatError> {
-        let uri: ObjectUri =
-            address.parse().map_err(|error| FormatError::Query(format!("the reference `{address}` is no address: {error}")))?;
-        let source = stores.head(&uri)?;
+    pub(super) fn find(stores: &Stores, side_cars: &SideCars, uri: &ObjectUri) -> Result<ObjectRef, FormatError> {
+        let source = stores.head(uri)?;
         Self::open(stores, side_cars, source).map(|reference| reference.source)
     }
 
@@ -31,7 +29,10 @@ impl Reference {
         let detected = detect(stores.open(&source)?.as_ref())?;
         if detected.format != crate::Format::Fasta {
             let found = detected.format.title();
-            return Err(FormatError::Query(format!("the reference {} is {found}; it must be FASTA, plain or in BGZF", source.uri)));
+            return Err(FormatError::Query(format!(
+                "the reference {} is {found}; it must be FASTA, plain or in BGZF",
+                source.uri
+            )));
         }
         let address = own_address(&side_cars.root, &source, "ndfasta");
         let planner = SequencePlanner::new(stores, &address, source.clone(), detected, &|_| {})?;

@@ -130,7 +130,8 @@ impl Planner<'_> {
         let mut walk = Walk::new(Arc::clone(self.object), choice);
         while let Some(found) = walk.next()? {
             walk.open(&found, |_, _, decoded, kept| {
-                let start = |number: &usize| decoded.records.get(*number).map(|record| (i64::from(record.start) - 1).max(0) as u64);
+                let start =
+                    |number: &usize| decoded.records.get(*number).map(|record| (i64::from(record.start) - 1).max(0) as u64);
                 starts.extend(kept.iter().filter_map(start));
                 Ok(())
             })?;

@@ -73,7 +73,8 @@ pub(in crate::table::cram) fn write_bam(
     let wanted = !matches!(bases, Bases::Unwanted) && (record.kind & NO_SEQUENCE == 0 || record.flags & UNMAPPED != 0);
     let length = if wanted { alignment.bases.len() } else { 0 };
     // Without bases BAM has no room for qualities; those of a record that has some stand beside unknown ones.
-    let length = if record.kind & NO_SEQUENCE == 0 || record.flags & UNMAPPED != 0 { length.max(alignment.qualities.len()) } else { 0 };
+    let length =
+        if record.kind & NO_SEQUENCE == 0 || record.flags & UNMAPPED != 0 { length.max(alignment.qualities.len()) } else { 0 };
     let name = decoded.bytes(record.name);
     let name_length = u8::try_from(name.len() + 1).map_err(|_| "a name is longer than 254 bytes")?;
     let begin = out.len();
@@ -234,7 +235,16 @@ impl Alignment {
                 self.bases.push(base);
             }
             (code @ (b'b' | b'I' | b'S'), Value::Bytes(span)) => {
-                self.operation(if code == b'b' { MATCH } else if code == b'I' { INSERTION } else { SOFT_CLIP }, bases);
+                self.operation(
+                    if code == b'b' {
+                        MATCH
+                    } else if code == b'I' {
+                        INSERTION
+                    } else {
+                        SOFT_CLIP
+                    },
+                    bases,
+                );
                 self.bases.extend_from_slice(decoded.bytes(span));
             }
             (b'D', _) => self.operation(DELETION, positions),

@@ -37,7 +37,7 @@ pub(super) struct Huffman {
     /// By length and then by value.
     symbols: Vec<i32>,
     /// How many codes have each length.
-    counts: [u32; CODE_LIMIT + 1],
+    counts: Vec<u32>,
 }
 
 impl Encoding {
@@ -45,7 +45,8 @@ impl Encoding {
     pub(super) fn read(from: &mut Cursor<'_>) -> Result<Option<Self>, Fault> {
         let kind = from.itf8()?;
         let mut parameters = from.run()?;
-        let positive = |number: i32| u32::try_from(number).ok().filter(|number| *number <= 32).ok_or("an encoding has too many bits");
+        let positive =
+            |number: i32| u32::try_from(number).ok().filter(|number| *number <= 32).ok_or("an encoding has too many bits");
         Ok(Some(match kind {
             0 => return Ok(None),
             1 => Encoding::External(parameters.itf8()?),
@@ -118,7 +119,7 @@ impl Huffman {
             return Err("a prefix code has not as many lengths as symbols".into());
         }
         let mut codes = Vec::with_capacity(symbols.len());
-        let mut counts = [0; CODE_LIMIT + 1];
+        let mut counts = vec![0; CODE_LIMIT + 1];
         for (symbol, length) in symbols.into_iter().zip(lengths) {
             let count = usize::try_from(length).ok().and_then(|length| counts.get_mut(length));
             *count.ok_or("a prefix code has a length that makes no sense")? += 1;

@@ -1,7 +1,5 @@
 //! The blocks of a container, put together to slices (CRAMv3 §8.5).
 
-use std::borrow::Cow;
-
 use super::blocks::{Block, COMPRESSION_HEADER, CORE, EXTERNAL, Room, SLICE_HEADER};
 use super::cursor::Cursor;
 use super::encoding::Streams;
@@ -88,10 +86,8 @@ impl<'b> Body<'b> {
     /// The records of a slice.
     pub(in crate::table::cram) fn decode(&self, slice: &Slice<'b>) -> Result<Decoded, Fault> {
         let mut room = self.room;
-        let unpacked = |room: &mut Room| -> Result<Vec<(i32, Cow<'b, [u8]>)>, Fault> {
-            slice.external.iter().map(|block| Ok((block.number, block.unpack(room)?))).collect()
-        };
-        let external = unpacked(&mut room)?;
+        let unpacked = slice.external.iter().map(|block| Ok((block.number, block.unpack(&mut room)?)));
+        let external = unpacked.collect::<Result<Vec<_>, Fault>>()?;
         let core = slice.core.as_ref().map(|block| block.unpack(&mut room)).transpose()?.unwrap_or_default();
         let streams = Streams::new(&core, external.iter().map(|(number, bytes)| (*number, &bytes[..])));
         let mut decoded = record::decode(&self.compression, &slice.header, streams)?;
