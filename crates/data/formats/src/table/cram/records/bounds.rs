@@ -14,7 +14,7 @@ const PACKED: u8 = 0x80;
 /// Positions of a name's tokens.
 const TOKENS: usize = 128;
 /// More names are not read at once: each takes some 4 KiB while a block is unpacked.
-const NAMES: u64 = 1 << 18;
+const NAMES: u64 = 1 << 17;
 /// Larger dictionaries than those of `xz -9` are damage.
 const DICTIONARY: u64 = 64 << 20;
 
@@ -73,7 +73,7 @@ fn entropy(mut from: Cursor<'_>, method: u8, size: u64, limit: u64, depth: usize
 fn names(mut from: Cursor<'_>, raw: u64, records: u64) -> Result<(), Fault> {
     match u64::from(from.u32()?) {
         names if names > records => return Err("it has more names than records".into()),
-        names if names > NAMES => return Err(Fault::Unread("more than 262,144 tokenised names in a block")),
+        names if names > NAMES => return Err(Fault::Unread("more than 131,072 tokenised names in a block")),
         _ => {}
     }
     let method = if from.byte()? == 0 { 5 } else { 6 };
