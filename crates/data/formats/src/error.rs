@@ -224,7 +224,7 @@ pub enum FormatError {
     },
     /// The object cannot be asked for regions.
     #[error(
-        "{name}: regions need sorted BAM, BCF or VCF in BGZF, or FASTA, plain or in BGZF; this is {found}; for VCF: \
+        "{name}: regions need sorted BAM, BCF or VCF in BGZF, CRAM, or FASTA, plain or in BGZF; this is {found}; for VCF: \
          `bcftools sort -Oz -o SORTED.vcf.gz FILE`, for SAM: `samtools sort -o SORTED.bam FILE`, for FASTA: unpack it `| bgzip > NEW.fa.gz`"
     )]
     NoRegions {

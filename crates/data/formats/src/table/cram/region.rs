@@ -150,23 +150,20 @@ impl Planner<'_> {
 
     fn selection(&self, region: &Region<'_>, records: RegionRecords) -> Result<RegionSelection, FormatError> {
         let mut runs: Vec<[u64; 2]> = Vec::new();
-        for (number, place) in self.places.iter().enumerate() {
-            if !place.may_hold(region) || (self.sorted && place.reference == -2 && !self.among(number, region)) {
-                continue;
-            }
+        for place in self.among(region).filter(|place| place.may_hold(region)) {
             match runs.last_mut() {
                 Some(last) if last[1] >= place.bytes[0] => last[1] = last[1].max(place.bytes[1]),
                 _ => runs.push(place.bytes),
             }
-        }
-        for [begin, _] in &runs {
-            self.look(*begin)?;
         }
         while runs.len() > RUNS {
             let gap = |at: usize| runs[at + 1][0].saturating_sub(runs[at][1]);
             let closest = (0..runs.len() - 1).min_by_key(|at| gap(*at)).unwrap_or(0);
             let [_, end] = runs.remove(closest + 1);
             runs[closest][1] = runs[closest][1].max(end);
+        }
+        for [begin, _] in &runs {
+            self.look(*begin)?;
         }
         let region = RegionPart {
             id: u32::try_from(region.id).unwrap_or(u32::MAX),
@@ -177,13 +174,26 @@ impl Planner<'_> {
         Ok(RegionSelection { region, records, runs })
     }
 
-    /// Whether a place of several references can hold the region's, as far as its neighbours of one reference tell.
-    fn among(&self, number: usize, region: &Region<'_>) -> bool {
-        let (front, behind) = self.places.split_at(number);
-        let before = front.iter().rev().find(|place| place.reference != -2);
-        let after = behind.iter().find(|place| place.reference != -2);
+    /// The places without those of several references that cannot hold the region's, as far as their neighbours tell.
+    fn among(&self, region: &Region<'_>) -> impl Iterator<Item = &Place> {
         let id = |place: &Place| usize::try_from(place.reference).unwrap_or(usize::MAX);
-        before.is_none_or(|place| id(place) <= region.id) && after.is_none_or(|place| id(place) >= region.id)
+        let (wanted, sorted) = (region.id, self.sorted);
+        // For each place the next of one reference.
+        let mut after = vec![usize::MAX; self.places.len()];
+        let mut next = usize::MAX;
+        for (place, after) in self.places.iter().zip(&mut after).rev() {
+            if place.reference != -2 {
+                next = id(place);
+            }
+            *after = next;
+        }
+        let mut before = 0;
+        self.places.iter().zip(after).filter_map(move |(place, after)| {
+            if place.reference != -2 {
+                before = id(place);
+            }
+            (!sorted || place.reference != -2 || (before <= wanted && wanted <= after)).then_some(place)
+        })
     }
 
     /// Verifies that a container begins here.

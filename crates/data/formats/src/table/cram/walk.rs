@@ -7,7 +7,7 @@ use neardata_core::{ByteRange, RangedRead};
 
 use super::container::{Container, damaged};
 use super::cut::Part;
-use super::records::{Body, Decoded, Fault, Record, Slice, resolve};
+use super::records::{Body, Decoded, Fault, Record, Slice, SliceHeader, resolve};
 use super::region::RegionSelection;
 use crate::FormatError;
 use crate::input::Input;
@@ -56,6 +56,23 @@ impl Choice {
                 }
             }
             Choice::Region(selection) => selection.of(container),
+        }
+    }
+
+    /// Whether a slice, whose first record has this number, may hold some that are meant.
+    fn may_want(&self, slice: &SliceHeader, first: u64) -> bool {
+        match self {
+            Choice::Records(part) => {
+                let end = part.cut[0] + part.records[1] - part.records[0];
+                first < end && first + slice.records > part.cut[0]
+            }
+            Choice::Region(selection) => {
+                let (from, to) = selection.bounds();
+                let start = i64::from(slice.start) - 1;
+                let overlaps = start < to && start + i64::from(slice.span) > from;
+                let same = i64::from(slice.reference) == i64::from(selection.region.id);
+                slice.reference == -2 || (same && (overlaps || slice.span == 0))
+            }
         }
     }
 
@@ -216,6 +233,10 @@ impl Walk {
             let body = Body::parse(&blocks, found.container.records, found.container.blocks).map_err(fault)?;
             let mut first = found.first;
             for slice in &body.slices {
+                if !self.choice.may_want(&slice.header, first) {
+                    first += slice.header.records;
+                    continue;
+                }
                 let mut decoded = body.decode(slice).map_err(fault)?;
                 resolve(&mut decoded, &slice.header, file_name(name)).map_err(fault)?;
                 let numbered = decoded.records.iter().zip(first..).enumerate();
