@@ -149,28 +149,32 @@ pub(crate) struct Request {
     resolution: Option<f64>,
     level: Option<u32>,
     columns: Vec<String>,
+    reference: Option<String>,
     header: bool,
     one_line_rows: bool,
     format: Option<String>,
 }
 
-impl From<Request> for Cut {
-    fn from(request: Request) -> Self {
+impl TryFrom<Request> for Cut {
+    type Error = PyErr;
+
+    fn try_from(request: Request) -> PyResult<Self> {
         let Request { n, bytes, records, tiles, regions, bounds, window, resolution, level, columns, .. } = request;
-        let Request { header, one_line_rows, format, .. } = request;
+        let Request { reference, header, one_line_rows, format, .. } = request;
         let partition = (n.map(Partition::Count))
             .or(bytes.map(Partition::Bytes))
             .or(records.map(Partition::Records))
             .or(tiles.map(Partition::Tiles));
         let bounds = bounds.map(|[x0, y0, x1, y1]| Bounds { min: [x0, y0], max: [x1, y1] });
-        Cut { format, partition, regions, bounds, window, resolution, level, columns, header, one_line_rows }
+        let reference = reference.as_deref().map(absolute).transpose()?;
+        Ok(Cut { format, partition, regions, bounds, window, resolution, level, columns, reference, header, one_line_rows })
     }
 }
 
 /// Cuts an object, or a pair of objects, into slices.
 #[pyfunction]
 pub(crate) fn slices(py: Python<'_>, uri: &str, request: Request, mate2: Option<&str>) -> PyResult<Vec<Slice>> {
-    let cut = Cut::from(request);
+    let cut = Cut::try_from(request)?;
     let uri = absolute(uri)?;
     let mate2 = mate2.map(absolute).transpose()?;
     let slicer = slicer()?;

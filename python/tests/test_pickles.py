@@ -118,7 +118,7 @@ OBJECTS: dict[str, tuple[str, Callable[[Path], Any], list[Options]]] = {
     "vcf": ("vcf", lambda path: path.write_bytes(variants()), [{"n": 7}]),
     "vcf.gz": ("vcf", lambda path: write_bgzf(path, variants()), [{"n": 7}, {"region": ["chr1", "chr2:5000-70000"]}]),
     "bam": ("bam", write_bam, [{"n": 7}, {"region": "chr1:1000-20000"}]),
-    "cram": ("cram", write_cram, [{"n": 7}]),
+    "cram": ("cram", write_cram, [{"n": 7}, {"records": 999}, {"region": "chr1:1000-20000"}]),
     "bcf": ("bcf", write_bcf, [{"n": 7}, {"region": "chr2"}]),
     "las": ("las", write_points, [{"n": 7}, {"tiles": 9}, {"bounds": (0, 0, 10, 10)}]),
     "laz": ("laz", write_points, [{"n": 7}, {"tiles": 9}, {"bounds": (0, 0, 10, 10)}]),

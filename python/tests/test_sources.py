@@ -73,9 +73,7 @@ def made(folder: Path, ending: str) -> Path:
 
 
 def table(part: neardata.Slice) -> object:
-    """Its rows; its bytes where it has none."""
-    if part.format == "cram":
-        return part.read()
+    """Its rows."""
     import pyarrow
 
     return pyarrow.table(part.to_arrow()).to_pylist()

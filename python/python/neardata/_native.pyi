@@ -173,6 +173,7 @@ class Request(TypedDict):
     resolution: float | None
     level: int | None
     columns: list[str]
+    reference: str | None
     header: bool
     one_line_rows: bool
     format: str | None

@@ -33,6 +33,7 @@ def slices(
     resolution: float | None = None,
     level: int | None = None,
     columns: Iterable[str] | None = None,
+    reference: str | os.PathLike[str] | None = None,
     header: bool = False,
     one_line_rows: bool = False,
     format: str | Format | None = None,
@@ -63,13 +64,14 @@ def slices(
         records: how many records a slice has.
         tiles: at most how many rectangles, for points, pixels and spectra.
         mate2: the second file of paired reads; it is cut at the same record numbers.
-        region: `chr20`, `chr20:1000-2000` or `chr20:1000-` (positions from 1, both ends in) of sorted BAM, BCF or VCF in BGZF; the
+        region: `chr20`, `chr20:1000-2000` or `chr20:1000-` (positions from 1, both ends in) of sorted BAM, CRAM, BCF or VCF in BGZF; the
             index beside the object is used, and where there is none, one is made.
         bounds: minimum x, minimum y, maximum x, maximum y, in the coordinates of the object.
         window: lowest and highest m/z of spectra.
         resolution: distance between points that is fine enough (COPC).
         level: overview level of an image; 0 is full resolution.
         columns: names of the columns to keep.
+        reference: the FASTA that alignments (CRAM) were stored with: `to_arrow` needs it for their bases.
         header: the first row (CSV, TSV, text) is a header: it is in no slice, and in front of what is read of each.
         one_line_rows: each row of CSV or TSV is one line, with no line end in quotes: a large plain object is then cut without a
             pass over it. Reading a slice that ends inside quotes all the same is an error.
@@ -92,6 +94,7 @@ def slices(
         "resolution": resolution,
         "level": level,
         "columns": [] if columns is None else [columns] if isinstance(columns, str) else list(columns),
+        "reference": None if reference is None else os.fspath(reference),
         "header": header,
         "one_line_rows": one_line_rows,
         "format": None,

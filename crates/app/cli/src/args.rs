@@ -132,6 +132,9 @@ pub(crate) struct PartitionArgs {
     /// Overview level of an image; 0 is full resolution.
     #[arg(long, value_name = "L")]
     pub(crate) level: Option<u32>,
+    /// The FASTA that alignments (CRAM) were stored with: what reads their bases as Arrow needs it.
+    #[arg(long, value_name = "URI")]
+    pub(crate) reference: Option<String>,
     /// Only these columns, for formats that have them.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', num_args = 1)]
     pub(crate) columns: Vec<String>,

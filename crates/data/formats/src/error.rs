@@ -236,7 +236,7 @@ pub enum FormatError {
     },
     /// The object cannot be asked for regions.
     #[error(
-        "{name}: regions need sorted BAM, BCF or VCF in BGZF, or FASTA, plain or in BGZF; this is {found}; for VCF: \
+        "{name}: regions need sorted BAM, BCF or VCF in BGZF, CRAM, or FASTA, plain or in BGZF; this is {found}; for VCF: \
          `bcftools sort -Oz -o SORTED.vcf.gz FILE`, for SAM: `samtools sort -o SORTED.bam FILE`, for FASTA: unpack it `| bgzip > NEW.fa.gz`"
     )]
     NoRegions {
@@ -244,6 +244,30 @@ pub enum FormatError {
         name: String,
         /// what it is
         found: String,
+    },
+    /// Bases that are stored as differences from a reference, which is not there.
+    #[error(
+        "{name}: its bases are stored as differences from a reference; give that FASTA when the object is cut (`--reference`, \
+         `reference=`), or leave the column `sequence` out"
+    )]
+    NeedsReference {
+        /// the object
+        name: String,
+    },
+    /// Another reference than the one the records were stored with.
+    #[error(
+        "{reference}: bases {first} to {last} of `{sequence}` are not those that the alignments were stored with (their checksums \
+         differ); give the FASTA that the object was made with"
+    )]
+    WrongReference {
+        /// the FASTA object
+        reference: String,
+        /// its sequence
+        sequence: String,
+        /// first base, from 1
+        first: u64,
+        /// last base
+        last: u64,
     },
     /// Records out of order.
     #[error("{name}: record {record} lies before the one in front of it, so regions cannot be found; sort it first: `{remedy}`")]

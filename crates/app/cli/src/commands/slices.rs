@@ -49,6 +49,7 @@ fn cut(args: &PartitionArgs) -> Result<Cut, CliError> {
         resolution: args.resolution,
         level: args.level,
         columns: args.columns.clone(),
+        reference: args.reference.as_deref().map(object_uri).transpose()?,
         header: args.header,
         one_line_rows: args.one_line_rows,
     })

@@ -12,6 +12,7 @@ mod projection;
 mod sequences;
 mod variants;
 
+pub(crate) use alignments::AlignmentRows;
 pub(crate) use csv::column_names;
 
 use std::sync::Arc;

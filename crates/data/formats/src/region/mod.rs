@@ -12,11 +12,13 @@ mod share;
 mod walk;
 
 pub(crate) use extent::length as record_length;
-pub(crate) use plan::{RegionPlanner, bam_references, contigs};
+pub(crate) use index::own_address;
+pub(crate) use plan::{RegionPart, RegionPlanner, bam_references, contigs};
 pub use plan::{RegionRecords, RegionSelection};
 pub(crate) use read::RegionReader;
 pub use sequence::{SequencePart, SequenceSelection};
 pub(crate) use sequence::{SequencePlanner, SequenceReader};
+pub(crate) use share::{Load, cuts as share_cuts};
 
 use neardata_core::{ObjectRef, ObjectUri, RangedRead, Slice};
 use neardata_store::Stores;

@@ -52,7 +52,7 @@ pub enum RegionRecords {
 
 impl RegionRecords {
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-    fn is_overlapping(&self) -> bool {
+    pub(crate) fn is_overlapping(&self) -> bool {
         *self == Self::Overlapping
     }
 }

@@ -14,10 +14,10 @@ pub(crate) trait Bins: BinningIndex {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// Positions from 0, half-open.
-    pub(super) start: u64,
-    pub(super) end: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
     /// About how many compressed bytes.
-    pub(super) bytes: f64,
+    pub(crate) bytes: f64,
 }
 
 /// Bytes of a block are worth so much less than bytes of the object.
@@ -59,7 +59,7 @@ fn positions(id: u64, shift: u32, depth: u32) -> Option<[u64; 2]> {
 /// The positions at which to cut `[start, end)` into at most `count` parts: ascending, without both ends. `last`: where the
 /// reference ends, if that is known; `window`: positions of the narrowest bins. Large parts begin where a window does, since reading
 /// a part of a window's records fetches them all.
-pub(super) fn cuts(loads: &[Load], [start, end]: [u64; 2], last: Option<u64>, window: u64, count: u64) -> Vec<u64> {
+pub(crate) fn cuts(loads: &[Load], [start, end]: [u64; 2], last: Option<u64>, window: u64, count: u64) -> Vec<u64> {
     // The widest bins reach far behind everything that is in them.
     let narrow = loads.iter().filter(|load| load.start > 0).map(|load| load.end).max();
     let end = end.min(last.or(narrow).or(loads.iter().map(|load| load.end).max()).unwrap_or(end)).max(start);

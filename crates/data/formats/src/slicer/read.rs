@@ -57,7 +57,7 @@ impl Slicer {
     pub fn arrow_with(&self, slice: &Slice, options: &ArrowOptions) -> Result<Batches, FormatError> {
         refuse_idle(slice, options)?;
         if let Some(format) = self.table_named(&slice.format) {
-            return self.table_batches(&format, slice)?.select(&options.columns);
+            return self.table_batches(&format, slice, &options.columns);
         }
         let (format, source) = (format_of(slice)?, object_of(slice, options.object)?);
         let query = slice.selection.get("region").or(slice.selection.get("sequence"));

@@ -1,3 +1,4 @@
+use neardata_core::ObjectUri;
 use serde::{Deserialize, Serialize};
 
 use crate::{FormatError, Partition};
@@ -49,6 +50,8 @@ pub struct Cut {
     pub level: Option<u32>,
     /// Names of the columns to keep; all if empty.
     pub columns: Vec<String>,
+    /// Address of the FASTA that alignments were stored with, for those who decode their bases.
+    pub reference: Option<ObjectUri>,
     /// Whether the first row is a header: it is in no slice, and in front of what is read of each.
     pub header: bool,
     /// The caller's word that each row of CSV or TSV is one line: none holds a line end in quotes. Then no pass is needed to cut it.
@@ -76,6 +79,7 @@ impl Cut {
             ("resolution", self.resolution.is_some()),
             ("level", self.level.is_some()),
             ("columns", !self.columns.is_empty()),
+            ("reference", self.reference.is_some()),
             ("header", self.header),
             ("one_line_rows", self.one_line_rows),
         ];

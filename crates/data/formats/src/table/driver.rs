@@ -9,7 +9,7 @@ use neardata_core::{IndexRef, ObjectRef, ObjectUri, RangedRead, ReadError, Slice
 use neardata_store::StoreError;
 
 use super::sidecar::{self, Stored};
-use super::{Batches, Cut, Description, Pieces, Table, TableFormat, Tiff};
+use super::{Batches, Cut, Description, Pieces, Surroundings, Table, TableFormat, Tiff};
 use crate::inspect::Inspection;
 use crate::slicer::{object_of, reference};
 use crate::{FormatError, IndexSummary, Progress, Slicer, glance};
@@ -140,21 +140,30 @@ impl Slicer {
         self.reopen_table(format, slice)?.bytes(&slice.selection, self.index_of(slice)?, object)
     }
 
-    pub(crate) fn table_batches(&self, format: &Arc<dyn TableFormat>, slice: &Slice) -> Result<Batches, FormatError> {
-        self.reopen_table(format, slice)?.arrow(&slice.selection, self.index_of(slice)?)
+    pub(crate) fn table_batches(
+        &self,
+        format: &Arc<dyn TableFormat>,
+        slice: &Slice,
+        columns: &[String],
+    ) -> Result<Batches, FormatError> {
+        self.reopen_table(format, slice)?.arrow_of(&slice.selection, self.index_of(slice)?, columns)
     }
 
     fn open_table(&self, format: &Arc<dyn TableFormat>, source: ObjectRef) -> Result<Opened, FormatError> {
         let pinned = |uri: &ObjectUri| if *uri == source.uri { Ok(source.clone()) } else { self.stores.head(uri) };
         let sources = format.objects(&source.uri)?.iter().map(pinned).collect::<Result<Vec<_>, _>>()?;
-        let readers = sources.iter().map(|source| self.stores.open(source)).collect::<Result<Vec<_>, _>>()?;
-        let table = format.open(readers)?;
+        let table = self.table_among(format, &sources)?;
         Ok(Opened { sources, table })
     }
 
     fn reopen_table(&self, format: &Arc<dyn TableFormat>, slice: &Slice) -> Result<Box<dyn Table>, FormatError> {
-        let readers = slice.objects.iter().map(|source| self.stores.open(source)).collect::<Result<Vec<_>, _>>()?;
-        format.open(readers)
+        self.table_among(format, &slice.objects)
+    }
+
+    fn table_among(&self, format: &Arc<dyn TableFormat>, sources: &[ObjectRef]) -> Result<Box<dyn Table>, FormatError> {
+        let readers = sources.iter().map(|source| self.stores.open(source)).collect::<Result<Vec<_>, _>>()?;
+        let (stores, side_cars) = (self.stores.clone(), self.side_cars.clone());
+        format.open_among(readers, Surroundings { stores, side_cars, sources: sources.to_vec() })
     }
 
     fn index_of(&self, slice: &Slice) -> Result<Option<Arc<dyn RangedRead>>, FormatError> {

@@ -22,10 +22,11 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use neardata_core::{ObjectUri, RangedRead};
+use neardata_core::{ObjectRef, ObjectUri, RangedRead};
+use neardata_store::Stores;
 use serde_json::Value;
 
-use crate::{FormatError, Progress};
+use crate::{FormatError, Progress, SideCars};
 
 pub use batches::Batches;
 pub use cut::{Bounds, Cut};
@@ -71,6 +72,22 @@ pub trait TableFormat: Send + Sync {
 
     /// Opens the objects. Reads headers only: this runs before every read of a slice.
     fn open(&self, objects: Vec<Arc<dyn RangedRead>>) -> Result<Box<dyn Table>, FormatError>;
+
+    /// The same for formats that look further than their objects: at an index beside them, or a reference that a selection names.
+    fn open_among(&self, objects: Vec<Arc<dyn RangedRead>>, _around: Surroundings) -> Result<Box<dyn Table>, FormatError> {
+        self.open(objects)
+    }
+}
+
+/// Where the objects of a table lie.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The stores they come from.
+    pub stores: Stores,
+    /// Where indexes are kept.
+    pub side_cars: SideCars,
+    /// The objects, pinned.
+    pub sources: Vec<ObjectRef>,
 }
 
 /// An opened object of a [`TableFormat`].
@@ -104,4 +121,14 @@ pub trait Table: Send + Sync {
 
     /// The part as Arrow record batches.
     fn arrow(&self, selection: &Value, index: Option<Arc<dyn RangedRead>>) -> Result<Batches, FormatError>;
+
+    /// The same with these columns only, all if none is named: for formats that need not look at the others.
+    fn arrow_of(
+        &self,
+        selection: &Value,
+        index: Option<Arc<dyn RangedRead>>,
+        columns: &[String],
+    ) -> Result<Batches, FormatError> {
+        self.arrow(selection, index)?.select(columns)
+    }
 }

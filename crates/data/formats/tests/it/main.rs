@@ -4,6 +4,9 @@
 
 mod arrow;
 mod cram;
+mod cram_damage;
+mod cram_made;
+mod cram_records;
 mod errors;
 mod fuzz;
 mod imzml;

@@ -1,7 +1,10 @@
 //! SAM and BAM: the same columns from either.
 
 mod bam;
+mod rows;
 mod sam;
+
+pub(crate) use rows::AlignmentRows;
 
 use std::sync::Arc;
 
@@ -86,15 +89,19 @@ fn builder(kind: &DataType) -> Builder {
 impl Alignments {
     pub(super) fn new(opened: &Opened, options: &ArrowOptions) -> Result<Self, FormatError> {
         let binary = opened.format == Format::Bam;
-        let all = fields();
-        let projection = Projection::new(opened.format.title(), all.clone().into_iter().collect(), &options.columns)?;
-        let places = projection.places(COLUMNS);
-        let builders = all.iter().zip(places).map(|(field, place)| place.map(|_| builder(field.data_type()))).collect();
         let references = match binary {
             true => crate::region::bam_references(&opened.header).unwrap_or_default(),
             false => Vec::new(),
         };
         let references = references.into_iter().map(|reference| reference.name).collect();
+        Self::of(opened.format.title(), binary, references, &options.columns)
+    }
+
+    fn of(format: &str, binary: bool, references: Vec<String>, columns: &[String]) -> Result<Self, FormatError> {
+        let all = fields();
+        let projection = Projection::new(format, all.clone().into_iter().collect(), columns)?;
+        let places = projection.places(COLUMNS);
+        let builders = all.iter().zip(places).map(|(field, place)| place.map(|_| builder(field.data_type()))).collect();
         Ok(Self { schema: projection.schema, binary, references, builders, wanted: projection.wanted, scratch: String::new() })
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fai::{Layout, Sequence};
 use super::index::FastaIndex;
-use crate::region::Region;
+use crate::region::{Region, some_of};
 use crate::selection::Stretch;
 use crate::{Compression, Detected, Format, FormatError, Partition, Progress};
 
@@ -109,6 +109,18 @@ impl SequencePlanner {
         Ok(Self { object, source, compression, index, names })
     }
 
+    /// Bases `[a, b)` of a sequence, counted from 0, as far as it has them; none if there is no such sequence.
+    pub(crate) fn run(&self, name: &str, [start, end]: [u64; 2]) -> Result<Option<SequenceSelection>, FormatError> {
+        let found = self.index.sequences.iter().find(|sequence| sequence.name == name);
+        let bases = |sequence: &Sequence| [start.min(sequence.length), end.min(sequence.length)];
+        found.map(|sequence| self.selection(sequence, name.to_owned(), bases(sequence))).transpose()
+    }
+
+    /// Names of some of its sequences, for an error message.
+    pub(crate) fn known(&self) -> String {
+        some_of(&self.names)
+    }
+
     /// The slices of a region: one, or with a partition as many runs of bases of equal length.
     pub(crate) fn slices(&self, text: &str, partition: Option<Partition>) -> Result<Vec<Slice>, FormatError> {
         let region = Region::parse(self.object.name(), Format::Fasta, text, &self.names)?;
@@ -134,6 +146,17 @@ impl SequencePlanner {
     }
 
     fn slice(&self, sequence: &Sequence, region: String, bases: [u64; 2]) -> Result<Slice, FormatError> {
+        let selection = self.selection(sequence, region, bases)?;
+        Ok(Slice {
+            v: Slice::VERSION,
+            format: Format::Fasta.name().to_owned(),
+            objects: vec![self.source.clone()],
+            selection: serde_json::to_value(selection).map_err(neardata_core::SliceError::Malformed)?,
+            index: Vec::new(),
+        })
+    }
+
+    fn selection(&self, sequence: &Sequence, region: String, bases: [u64; 2]) -> Result<SequenceSelection, FormatError> {
         if region.len() > REGION_LIMIT {
             return Err(FormatError::Query(format!("a region of more than {REGION_LIMIT} bytes does not fit into a slice")));
         }
@@ -155,13 +178,7 @@ impl SequencePlanner {
         if selection.stop > self.object.size() || selection.begin[0] > selection.stop {
             return Err(outside());
         }
-        Ok(Slice {
-            v: Slice::VERSION,
-            format: Format::Fasta.name().to_owned(),
-            objects: vec![self.source.clone()],
-            selection: serde_json::to_value(selection).map_err(neardata_core::SliceError::Malformed)?,
-            index: Vec::new(),
-        })
+        Ok(selection)
     }
 }
 

@@ -100,36 +100,44 @@ impl Taken<'_> {
         Ok(u32::from_le_bytes([self.byte()?, self.byte()?, self.byte()?, self.byte()?]))
     }
 
-    /// CRAMv3 §2.3: the ones in front of the first byte tell how many bytes follow; the fifth gives four bits.
     fn itf8(&mut self) -> Result<i32, Wrong> {
-        let first = self.byte()?;
-        let more = first.leading_ones().min(4);
-        let mut value = u32::from(first) & (0xff >> (more + 1));
-        if more == 4 {
-            value = u32::from(first) & 0x0f;
-        }
-        for place in 0..more {
-            let byte = u32::from(self.byte()?);
-            value = if place == 3 { value << 4 | byte & 0x0f } else { value << 8 | byte };
-        }
-        Ok(value.cast_signed())
+        itf8(|| self.byte())
     }
 
-    /// The same for 64 bits; nine bytes at most.
     fn ltf8(&mut self) -> Result<i64, Wrong> {
-        let first = self.byte()?;
-        let more = first.leading_ones();
-        let mut value = if more >= 7 { 0 } else { u64::from(first) & (0xff >> (more + 1)) };
-        for _ in 0..more {
-            value = value << 8 | u64::from(self.byte()?);
-        }
-        Ok(value.cast_signed())
+        ltf8(|| self.byte())
     }
 
     /// A count that cannot be negative.
     fn count(&mut self, what: &'static str) -> Result<u32, Wrong> {
         u32::try_from(self.itf8()?).map_err(|_| Wrong::Reason(what))
     }
+}
+
+/// CRAMv3 §2.3: the ones in front of the first byte tell how many bytes follow; the fifth gives four bits.
+pub(super) fn itf8<E>(mut next: impl FnMut() -> Result<u8, E>) -> Result<i32, E> {
+    let first = next()?;
+    let more = first.leading_ones().min(4);
+    let mut value = u32::from(first) & (0xff >> (more + 1));
+    if more == 4 {
+        value = u32::from(first) & 0x0f;
+    }
+    for place in 0..more {
+        let byte = u32::from(next()?);
+        value = if place == 3 { value << 4 | byte & 0x0f } else { value << 8 | byte };
+    }
+    Ok(value.cast_signed())
+}
+
+/// The same for 64 bits; nine bytes at most.
+pub(super) fn ltf8<E>(mut next: impl FnMut() -> Result<u8, E>) -> Result<i64, E> {
+    let first = next()?;
+    let more = first.leading_ones();
+    let mut value = if more >= 7 { 0 } else { u64::from(first) & (0xff >> (more + 1)) };
+    for _ in 0..more {
+        value = value << 8 | u64::from(next()?);
+    }
+    Ok(value.cast_signed())
 }
 
 impl Container {

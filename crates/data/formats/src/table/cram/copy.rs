@@ -1,26 +1,24 @@
-//! A part as a file of its own: the header of the object, its containers as they are, and the end-of-file container. Structure and
-//! checksums are verified on the way, block by block, so that memory stays small whatever the size of a container.
+//! A part as a file of its own: the header of the object, its containers, and the end-of-file container. Containers of which all records
+//! are meant are copied as they are, block by block, so that memory stays small whatever their size; structure and checksums are verified
+//! on the way. Of others the records that are meant are written as new containers.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use crc32fast::Hasher;
-use neardata_core::{ByteRange, RangedRead};
+use neardata_core::RangedRead;
 
-use super::container::{Block, Container, END_OF_FILE, damaged};
-use super::cut::Part;
+use super::container::{Block, END_OF_FILE, damaged};
+use super::records::write;
+use super::walk::{Choice, Found, Take, Walk, cut_short, miscounted};
 use crate::FormatError;
-use crate::input::Input;
 
 /// Pieces handed out are no longer.
 const PIECE: usize = 1 << 20;
 
 /// The bytes of a part.
 pub(super) struct Copy {
-    object: Arc<dyn RangedRead>,
-    input: Input<'static>,
-    part: Part,
-    records: u64,
+    walk: Walk,
     state: State,
 }
 
@@ -49,9 +47,12 @@ enum State {
 }
 
 impl Copy {
-    pub(super) fn new(object: Arc<dyn RangedRead>, head: Bytes, part: Part) -> Self {
-        let input = Input::owning(Arc::clone(&object), ByteRange::new(part.bytes[0], part.bytes[1]));
-        Self { object, input, part, records: 0, state: State::Head(head) }
+    pub(super) fn new(object: Arc<dyn RangedRead>, head: Bytes, choice: Choice) -> Self {
+        Self { walk: Walk::new(object, choice), state: State::Head(head) }
+    }
+
+    fn name(&self) -> &str {
+        self.walk.object.name()
     }
 
     fn step(&mut self) -> Result<Option<Bytes>, FormatError> {
@@ -61,7 +62,6 @@ impl Copy {
                 self.state = State::Container;
                 Ok(Some(head))
             }
-            State::Container if self.input.offset() == self.part.bytes[1] => self.end().map(Some),
             State::Container => self.container().map(Some),
             State::Block { blocks: 0, left: 0 } => {
                 self.state = State::Container;
@@ -73,7 +73,7 @@ impl Copy {
                 Ok(Some(Bytes::new()))
             }
             State::Content { content, mut checksum, blocks, left } => {
-                let piece = self.input.take(content.min(PIECE as u64) as usize)?;
+                let piece = self.walk.input.take(content.min(PIECE as u64) as usize)?;
                 if piece.is_empty() {
                     return Err(self.cut_short());
                 }
@@ -86,23 +86,33 @@ impl Copy {
     }
 
     fn container(&mut self) -> Result<Bytes, FormatError> {
-        let at = self.input.offset();
-        let container = Container::read(&mut || self.input.byte())
-            .map_err(|wrong| wrong.at(self.object.name(), at, "CRAM container header"))?;
-        if self.input.offset() + container.length > self.part.bytes[1] {
-            return Err(self.broken("its last container is longer"));
+        let Some(found) = self.walk.next()? else { return Ok(Bytes::from_static(&END_OF_FILE)) };
+        if found.take == Take::Some {
+            self.state = State::Container;
+            return self.some(&found);
         }
-        self.records += container.records;
-        self.state = State::Block { blocks: container.blocks, left: container.length };
-        Ok(container.bytes.into())
+        self.state = State::Block { blocks: found.container.blocks, left: found.container.length };
+        Ok(found.container.bytes.into())
+    }
+
+    /// The records of a container that are meant, as containers of their own.
+    fn some(&mut self, found: &Found) -> Result<Bytes, FormatError> {
+        let mut written = Vec::new();
+        let name = self.name().to_owned();
+        self.walk.open(found, |body, slice, decoded, kept| {
+            let container = write(&body.compression, &slice.header, decoded, kept);
+            written.extend(container.map_err(|fault| fault.at(&name, found.at))?);
+            Ok(())
+        })?;
+        Ok(written.into())
     }
 
     fn block(&mut self, blocks: u64, left: u64) -> Result<Bytes, FormatError> {
-        let (name, at) = (self.object.name(), self.input.offset());
+        let at = self.walk.input.offset();
         if blocks == 0 || left == 0 {
-            return Err(damaged(name, at, "a container has not as many blocks as its header says"));
+            return Err(miscounted(self.name(), at));
         }
-        let block = Block::read(&mut || self.input.byte(), left).map_err(|wrong| wrong.at(name, at, "CRAM block"))?;
+        let block = Block::read(&mut || self.walk.input.byte(), left).map_err(|wrong| wrong.at(self.name(), at, "CRAM block"))?;
         let mut checksum = Hasher::new();
         checksum.update(&block.bytes);
         let left = left - block.bytes.len() as u64 - block.stored - 4;
@@ -111,30 +121,18 @@ impl Copy {
     }
 
     fn checksum(&mut self, checksum: Hasher, blocks: u64, left: u64) -> Result<Bytes, FormatError> {
-        let at = self.input.offset();
-        let stored = self.input.exact(4)?;
+        let at = self.walk.input.offset();
+        let stored = self.walk.input.exact(4)?;
         let expected = stored.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(|| self.cut_short())?;
         if checksum.finalize() != expected {
-            return Err(damaged(self.object.name(), at, "the checksum of the block that ends here does not fit"));
+            return Err(damaged(self.name(), at, "the checksum of the block that ends here does not fit"));
         }
         self.state = State::Block { blocks, left };
         Ok(stored)
     }
 
-    fn end(&self) -> Result<Bytes, FormatError> {
-        let [first, end] = self.part.records;
-        if self.records != end - first {
-            return Err(self.broken(&format!("its containers hold {} records, not {}", self.records, end - first)));
-        }
-        Ok(Bytes::from_static(&END_OF_FILE))
-    }
-
     fn cut_short(&self) -> FormatError {
-        FormatError::Truncated { name: self.object.name().to_owned(), what: "CRAM block", offset: self.input.offset() }
-    }
-
-    fn broken(&self, reason: &str) -> FormatError {
-        FormatError::Broken { name: self.object.name().to_owned(), reason: reason.to_owned() }
+        cut_short(self.name(), self.walk.input.offset())
     }
 }
 

@@ -1,55 +1,71 @@
-//! Where to cut: between containers.
-
-use neardata_core::SliceError;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+//! Where to cut: between containers, or inside them where there are fewer than slices or so many records are wanted in each.
 
 use super::index::Entry;
-use crate::{FormatError, Partition};
+use crate::Partition;
+use neardata_core::SliceError;
+use serde::{Deserialize, Serialize};
 
-/// Consecutive containers: the selection of a slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Consecutive records: the selection of a slice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Part {
-    /// Their bytes in the object, half-open.
+    /// Bytes of the object that hold their containers, half-open.
     pub(super) bytes: [u64; 2],
-    /// Their records, counted from 0, half-open.
+    /// The records, counted from 0, half-open.
     pub(super) records: [u64; 2],
+    /// Records of the first and of the last container that are in other slices.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) cut: [u64; 2],
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_nothing(cut: &[u64; 2]) -> bool {
+    *cut == [0, 0]
 }
 
 impl Part {
-    /// Understands a selection, and refuses what no cut gives: a slice may come from anywhere.
-    pub(super) fn parse(selection: &Value, first: u64, size: u64) -> Result<Self, SliceError> {
-        let part: Self = serde_json::from_value(selection.clone()).map_err(SliceError::Malformed)?;
-        let [begin, end] = part.bytes;
+    /// Refuses what no cut gives: a slice may come from anywhere.
+    pub(super) fn check(self, first: u64, size: u64) -> Result<Self, SliceError> {
+        let [begin, end] = self.bytes;
+        let [before, behind] = self.cut;
         let reason = if begin < first || begin >= end || end > size {
             "its containers lie outside its object"
-        } else if part.records[0] >= part.records[1] {
+        } else if self.records[0] >= self.records[1]
+            || self.records[1] > i64::MAX.cast_unsigned()
+            || before > self.records[0].min(u32::MAX.into())
+            || behind > u32::MAX.into()
+        {
             "its records are out of order"
         } else {
-            return Ok(part);
+            return Ok(self);
         };
         Err(SliceError::Selection { format: "cram".to_owned(), reason: reason.to_owned() })
     }
 }
 
 /// The parts of a file with these containers. Containers without records belong to the part around them.
-pub(super) fn cut(name: &str, containers: &[Entry], partition: Option<Partition>) -> Result<Vec<Part>, FormatError> {
+pub(super) fn cut(containers: &[Entry], partition: Option<Partition>) -> Vec<Part> {
     let held: Vec<Entry> = containers.iter().copied().filter(|container| container.records > 0).collect();
-    let cuts = match partition.unwrap_or(Partition::Count(1)) {
-        Partition::Records(step) => by_records(name, &held, step)?,
-        Partition::Bytes(bytes) => by_size(&held, size_of(&held).div_ceil(bytes.max(1))),
-        Partition::Count(count) => by_size(&held, count),
-        Partition::Tiles(_) => by_size(&held, 1),
+    let records = held.iter().map(|container| container.records).sum::<u64>();
+    let count = match partition.unwrap_or(Partition::Count(1)) {
+        Partition::Records(step) => return by_records(&held, |part| part.saturating_mul(step).min(records)),
+        Partition::Bytes(bytes) => size_of(&held).div_ceil(bytes.max(1)),
+        Partition::Count(count) => count,
+        Partition::Tiles(_) => 1,
     };
+    if count > held.len() as u64 {
+        let count = count.min(records).max(1);
+        return by_records(&held, |part| (u128::from(records) * u128::from(part) / u128::from(count)) as u64);
+    }
+    let cuts = by_size(&held, count);
     let mut passed = 0;
     let part = |pair: &[usize]| {
         let run = held.get(pair[0]..pair[1])?;
         let (first, last) = (run.first()?, run.last()?);
         let before = passed;
         passed += run.iter().map(|container| container.records).sum::<u64>();
-        Some(Part { bytes: [first.offset, last.offset + last.size], records: [before, passed] })
+        Some(Part { bytes: [first.offset, last.offset + last.size], records: [before, passed], cut: [0, 0] })
     };
-    Ok(cuts.windows(2).filter_map(part).collect())
+    cuts.windows(2).filter_map(part).collect()
 }
 
 fn size_of(containers: &[Entry]) -> u64 {
@@ -81,39 +97,37 @@ fn by_size(containers: &[Entry], count: u64) -> Vec<usize> {
     cuts
 }
 
-/// The same for parts of exactly `step` records, which works only where containers end there.
-fn by_records(name: &str, containers: &[Entry], step: u64) -> Result<Vec<usize>, FormatError> {
-    let (mut cuts, mut held) = (vec![0], 0);
-    for (number, container) in containers.iter().enumerate() {
-        held += container.records;
-        let last = number + 1 == containers.len();
-        if held > step {
-            return Err(uneven(name, containers, step));
-        }
-        if held == step || last {
-            cuts.push(number + 1);
-            held = 0;
+/// Parts that end where so many records do: `end` tells it of each, counted from 1.
+fn by_records(containers: &[Entry], end: impl Fn(u64) -> u64) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut open: Option<Part> = None;
+    let mut passed = 0;
+    for container in containers {
+        let (begin, behind) = (passed, passed + container.records);
+        passed = behind;
+        let stop = container.offset + container.size;
+        let mut next = begin;
+        while next < behind {
+            let new = || Part { bytes: [container.offset, stop], records: [next, next], cut: [next - begin, 0] };
+            let mut part = open.take().unwrap_or_else(new);
+            let last = end(parts.len() as u64 + 1);
+            next = last.min(behind);
+            (part.bytes[1], part.records[1]) = (stop, next);
+            if last > behind {
+                open = Some(part);
+            } else {
+                part.cut[1] = behind - last;
+                parts.push(part);
+            }
         }
     }
-    Ok(cuts)
-}
-
-fn uneven(name: &str, containers: &[Entry], step: u64) -> FormatError {
-    let records = containers.iter().map(|container| container.records);
-    let (least, most) = (records.clone().min().unwrap_or(0), records.clone().max().unwrap_or(0));
-    let each = if least == most { format!("{most}") } else { format!("{least} to {most}") };
-    FormatError::Query(format!(
-        "{name}: slices of exactly {step} records would cut CRAM containers open; it has {} containers with {each} records in each \
-         ({} in all). Ask for `n` or `bytes`, for a multiple of what every container holds, or write it with \
-         `samtools view -C --output-fmt-option seqs_per_slice={step}`",
-        containers.len(),
-        records.sum::<u64>()
-    ))
+    parts.extend(open);
+    parts
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, by_records, by_size};
+    use super::{Entry, Partition, by_records, by_size, cut};
 
     #[test]
     fn parts_are_about_equal_and_never_empty() {
@@ -121,7 +135,7 @@ mod tests {
         let containers: Vec<Entry> = [10, 10, 1000, 10, 10, 10, 500, 10]
             .map(|size| {
                 offset += size;
-                Entry { offset: offset - size, size, records: 5 }
+                Entry { offset: offset - size, size, records: 5, reference: 0, start: 1, span: 1 }
             })
             .into();
         for count in 1..20 {
@@ -131,7 +145,20 @@ mod tests {
         }
         assert_eq!(by_size(&containers, 2), [0, 3, 8]);
         assert_eq!(by_size(&[], 3), [0, 0]);
-        assert_eq!(by_records("c", &containers, 15).unwrap(), [0, 3, 6, 8]);
-        assert!(by_records("c", &containers, 7).unwrap_err().to_string().contains("8 containers with 5 records in each"));
+        let parts = by_records(&containers, |part| 15 * part);
+        assert_eq!(parts.iter().map(|part| part.records).collect::<Vec<_>>(), [[0, 15], [15, 30], [30, 40]]);
+        assert_eq!(parts[1].bytes, [1020, 1050]);
+        assert!(parts.iter().all(|part| part.cut == [0, 0]));
+        let parts = by_records(&containers, |part| 7 * part);
+        assert_eq!(parts.iter().map(|part| part.cut).collect::<Vec<_>>()[..3], [[0, 3], [2, 1], [4, 4]]);
+        assert_eq!(parts[2].bytes, [20, 1040]);
+        assert_eq!(by_records(&containers, |part| 2 * part).len(), 20);
+        assert_eq!(by_records(&containers, |_| u64::MAX).len(), 1);
+        for count in [9, 11, 40, 90] {
+            let parts = cut(&containers, Some(Partition::Count(count)));
+            assert_eq!(parts.len() as u64, count.min(40));
+            assert!(parts.windows(2).all(|pair| pair[0].records[1] == pair[1].records[0]));
+            assert_eq!(parts.last().map(|part| part.records[1]), Some(40));
+        }
     }
 }

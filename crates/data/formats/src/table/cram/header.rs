@@ -45,13 +45,28 @@ impl Head {
         facts.push(("sort order".to_owned(), order.unwrap_or("unknown").to_owned()));
         let references: Vec<String> = self.lines("@SQ").filter_map(reference).collect();
         facts.push(("references".to_owned(), some_of(&references)));
-        let groups: Vec<String> = self.lines("@RG").filter_map(|line| field(line, "ID:")).map(str::to_owned).collect();
-        facts.push(("read groups".to_owned(), some_of(&groups)));
+        facts.push(("read groups".to_owned(), some_of(&self.groups())));
         let mut samples: Vec<String> = self.lines("@RG").filter_map(|line| field(line, "SM:")).map(str::to_owned).collect();
         samples.sort_unstable();
         samples.dedup();
         facts.push(("samples".to_owned(), some_of(&samples)));
         Description { unit: "alignments".to_owned(), facts, ..Description::default() }
+    }
+
+    /// Names and lengths of the references, by number.
+    pub(super) fn references(&self) -> (Vec<String>, Vec<Option<u64>>) {
+        let length = |line| field(line, "LN:").and_then(|length| length.parse().ok());
+        self.lines("@SQ").filter_map(|line| Some((field(line, "SN:")?.to_owned(), length(line)))).unzip()
+    }
+
+    /// Names of the read groups, by number.
+    pub(super) fn groups(&self) -> Vec<String> {
+        self.lines("@RG").filter_map(|line| field(line, "ID:")).map(str::to_owned).collect()
+    }
+
+    /// Whether it says that records are in the order of their places.
+    pub(super) fn is_sorted(&self) -> bool {
+        self.lines("@HD").any(|line| field(line, "SO:") == Some("coordinate"))
     }
 
     fn lines<'t>(&'t self, kind: &'t str) -> impl Iterator<Item = &'t str> {

@@ -32,6 +32,11 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// Records in it.
     pub(super) records: u64,
+    /// Number of its reference; -1: none, -2: several.
+    pub(super) reference: i32,
+    /// Its first position, from 1, and positions covered.
+    pub(super) start: i32,
+    pub(super) span: i32,
 }
 
 /// What the pass found.
@@ -162,7 +167,9 @@ pub(super) fn read(index: &dyn RangedRead, first: u64, size: u64) -> Result<Vec<
 
 fn decode(entry: &[u8]) -> Option<Entry> {
     let number = |at: usize| entry.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-    Some(Entry { offset: number(0)?, size: number(8)?, records: number(16)? })
+    let place = |at: usize| entry.get(at..)?.first_chunk().map(|bytes| i32::from_le_bytes(*bytes));
+    let [reference, start, span] = [place(24)?, place(28)?, place(32)?];
+    Some(Entry { offset: number(0)?, size: number(8)?, records: number(16)?, reference, start, span })
 }
 
 #[cfg(test)]
