@@ -259,9 +259,7 @@ fn behind(places: &[Place], out: u64) -> &[Place] {
 
 impl Candidate {
     fn new(format: Format, position: Position) -> Self {
-        let mut scanner = format.scanner(position);
-        scanner.gather();
-        Self { position, scanner, first: None, found: Vec::new() }
+        Self { position, scanner: format.scanner(position), first: None, found: Vec::new() }
     }
 
     /// Scans bytes that begin at `out`; nothing if they make no sense.

@@ -7,7 +7,7 @@ use super::parts::IndexPart;
 use crate::records::{Position, State};
 
 /// First bytes of every partial index; the last is the layout's version.
-const MAGIC: [u8; 8] = *b"NDPART\0\x01";
+const MAGIC: [u8; 8] = *b"NDPART\0\x02";
 /// Magic, length of the header, checksum of everything behind.
 const PREAMBLE: usize = 16;
 /// No BGZF block unpacks to so many times its size.
@@ -80,7 +80,6 @@ struct VariantHeader {
     first: Option<u64>,
     state: State,
     found: u64,
-    names: u64,
 }
 
 impl Partial {
@@ -118,9 +117,6 @@ pub(super) fn encode(part: &IndexPart, partial: Option<&Partial>) -> Vec<u8> {
             for (record, out) in &variant.found {
                 bytes.extend_from_slice(&record.to_le_bytes());
                 bytes.extend_from_slice(&out.to_le_bytes());
-            }
-            for name in variant.state.names() {
-                bytes.extend_from_slice(&name.to_le_bytes());
             }
         }
     }
@@ -163,11 +159,8 @@ fn decode_tables(scanned: Scanned, rest: &mut &[u8]) -> Option<Partial> {
     let head = take(rest, head)?.to_vec();
     let places = pairs(rest, places)?.map(|(offset, out)| Place { offset, out }).collect();
     let decode = |header: VariantHeader| {
-        let VariantHeader { position, first, state, found, names } = header;
-        let found = pairs(rest, found)?.collect();
-        let names = take(rest, names.checked_mul(16)?)?;
-        let names = names.as_chunks::<16>().0.iter().map(|name| u128::from_le_bytes(*name)).collect();
-        Some(Variant { position, first, state: state.with_names(names), found })
+        let VariantHeader { position, first, state, found } = header;
+        Some(Variant { position, first, state, found: pairs(rest, found)?.collect() })
     };
     let variants = variants.into_iter().map(decode).collect::<Option<_>>()?;
     Some(Partial { covered, length, head, within, ended, places, variants, marked })
@@ -205,13 +198,7 @@ fn check(part: &IndexPart, partial: &Partial) -> Result<(), &'static str> {
 
 impl VariantHeader {
     fn of(variant: &Variant) -> Self {
-        Self {
-            position: variant.position,
-            first: variant.first,
-            state: variant.state.clone(),
-            found: variant.found.len() as u64,
-            names: variant.state.names().len() as u64,
-        }
+        Self { position: variant.position, first: variant.first, state: variant.state.clone(), found: variant.found.len() as u64 }
     }
 }
 

@@ -103,21 +103,6 @@ pub(crate) enum State {
     Framed(framed::FramedState),
 }
 
-impl State {
-    /// Digests of sequence names, which are too many for the text of a state.
-    pub(crate) fn names(&self) -> &[u128] {
-        if let State::Fasta(passed) = self { &passed.names } else { &[] }
-    }
-
-    /// Puts them back.
-    pub(crate) fn with_names(mut self, names: Vec<u128>) -> Self {
-        if let State::Fasta(passed) = &mut self {
-            passed.names = names;
-        }
-        self
-    }
-}
-
 /// Every format there is, in the order they are tried; the last takes any text.
 pub(crate) static FORMATS: &[Entry] = &[
     Entry {
@@ -293,10 +278,7 @@ pub(crate) trait RecordScanner: Send {
         false
     }
 
-    /// Tells that its state will be asked for, to be joined to another's.
-    fn gather(&mut self) {}
-
-    /// What it knows, for [`append`](Self::append); once, and only after [`gather`](Self::gather).
+    /// What it knows, for [`append`](Self::append).
     fn state(&mut self) -> Option<State> {
         None
     }

@@ -198,8 +198,6 @@ fn malformed_fastq() {
 #[test]
 fn malformed_fasta_and_csv() {
     let bench = bench("malformed_fasta_and_csv");
-    let doubled = bench.refuses("a.fa", ">chr1 x\nAC\n>chr2\nAC\n>chr1 y\nGT\n");
-    says(&doubled, &["`chr1` occurs twice", "record 1", "record 3", "rename"]);
     says(&bench.refuses("b.fa", "AC\n>a\n"), &["malformed FASTA at line 1", "`A`"]);
     says(&bench.refuses("c.fa", "\n\n"), &["no record"]);
     says(&bench.refuses("d.csv", "a,b\n\"x,1\n2,3\n"), &["malformed CSV at line 2", "never closed"]);

@@ -149,13 +149,11 @@ fn records_and_headers_may_be_longer_than_parts() {
 
 #[test]
 fn damaged_objects_fail_as_in_one_pass() {
-    let duplicate = [fasta(300, 1), b">chr7\nAC\n".to_vec(), fasta(3, 1)].concat();
     let mut wrong = fastq(900, 4);
     let at = wrong.len() / 2;
     wrong.insert(at, b'\n');
     let unequal = [fastq(300, 1), b"@a\nAC\n+\nI\n".to_vec(), fastq(300, 2)].concat();
     let mut objects = vec![
-        plain("twice.fa", duplicate),
         plain("wrong.fastq", wrong),
         plain("unequal.fastq", unequal),
         plain("open.csv", [quoted(900), b"\"".to_vec(), quoted(900)].concat()),
