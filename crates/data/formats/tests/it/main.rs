@@ -5,6 +5,7 @@
 mod arrow;
 mod cram;
 mod errors;
+mod foreign_parquet;
 mod fuzz;
 mod imzml;
 mod ipc;
@@ -15,6 +16,8 @@ mod lazy;
 mod npy;
 mod parallel;
 mod parquet;
+mod random;
+mod random_las;
 mod regions;
 mod sidecars;
 mod tiff;
