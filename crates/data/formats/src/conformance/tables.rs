@@ -2,7 +2,8 @@
 //!
 //! Records are compared as rows of Arrow: the rows of all slices of a partition are those of the whole object, each as often, and in
 //! order where the format keeps one. Every slice survives its JSON text, stays below 1 KB beside its URIs, is not empty, and reads as
-//! a file of the same format that holds just its rows.
+//! a file of the same format that holds just its rows. [`TableSuite::check_against`] takes the rows from whoever made the object;
+//! without them the rows of the object's only slice have to do.
 //!
 //! ```no_run
 //! use neardata_formats::conformance::tables::{Order, TableSuite};
@@ -14,6 +15,8 @@
 
 use std::io::Read;
 
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use neardata_core::{ObjectUri, Slice};
 use neardata_store::Stores;
 
@@ -76,23 +79,50 @@ impl TableSuite {
     /// Checks that each of these cuts holds every record once; returns how many of them the format offers.
     pub fn check_cuts(&self, objects: &[(&str, Vec<u8>)], cuts: &[Cut], order: Order) -> Result<usize, String> {
         let uri = self.put(objects)?;
-        let name = objects[0].0;
         let whole = self.slicer.cut(&uri, &Cut::by(Partition::Count(1)), &|_| {}).map_err(text)?;
-        let expected = self.rows_of(&whole)?;
+        let expected = self.rows_of(&whole, None)?;
+        self.check_rows(&uri, cuts, &expected, None, order)
+    }
+
+    /// Checks that each of these cuts holds the records once that the object is known to have; returns how many of them the format
+    /// offers. Only the columns that `expected` has are compared, with their types.
+    pub fn check_against(
+        &self,
+        objects: &[(&str, Vec<u8>)],
+        cuts: &[Cut],
+        expected: &[RecordBatch],
+        order: Order,
+    ) -> Result<usize, String> {
+        let uri = self.put(objects)?;
+        let mut rows = Vec::new();
+        for batch in expected {
+            rows.extend(json_rows(batch)?);
+        }
+        self.check_rows(&uri, cuts, &rows, expected.first().map(RecordBatch::schema).as_deref(), order)
+    }
+
+    fn check_rows(
+        &self,
+        uri: &ObjectUri,
+        cuts: &[Cut],
+        expected: &[String],
+        columns: Option<&Schema>,
+        order: Order,
+    ) -> Result<usize, String> {
         let mut offered = 0;
         for cut in cuts {
-            let slices = match self.slicer.cut(&uri, cut, &|_| {}) {
+            let slices = match self.slicer.cut(uri, cut, &|_| {}) {
                 Ok(slices) => slices,
                 Err(crate::FormatError::NotOffered { .. }) => continue,
-                Err(error) => return Err(format!("{name} cut by {cut:?}: {error}")),
+                Err(error) => return Err(format!("{uri} cut by {cut:?}: {error}")),
             };
             offered += 1;
-            let said = |problem: String| format!("{name} cut by {cut:?}: {problem}");
+            let said = |problem: String| format!("{uri} cut by {cut:?}: {problem}");
             if slices.len() > SLICES_READ {
                 continue;
             }
-            let found = self.checked_rows(&slices).map_err(said)?;
-            same(found, expected.clone(), order).map_err(said)?;
+            let found = self.checked_rows(&slices, columns).map_err(said)?;
+            same(found, expected.to_vec(), order).map_err(said)?;
             if let Some(Partition::Count(most) | Partition::Tiles(most)) = cut.partition
                 && slices.len() as u64 > most
             {
@@ -112,14 +142,14 @@ impl TableSuite {
         let uri = self.put(objects)?;
         let whole = self.slicer.cut(&uri, &Cut::by(Partition::Count(1)), &|_| {}).map_err(text)?;
         let mut expected = Vec::new();
-        for row in self.rows_of(&whole)? {
+        for row in self.rows_of(&whole, None)? {
             if keep(&serde_json::from_str(&row).map_err(text)?) {
                 expected.push(row);
             }
         }
         let held = expected.len() as u64;
         let slices = self.slicer.cut(&uri, query, &|_| {}).map_err(text)?;
-        same(self.checked_rows(&slices)?, expected, Order::Free).map_err(|problem| format!("{query:?}: {problem}"))?;
+        same(self.checked_rows(&slices, None)?, expected, Order::Free).map_err(|problem| format!("{query:?}: {problem}"))?;
         Ok(held)
     }
 
@@ -129,16 +159,16 @@ impl TableSuite {
         for cut in [Cut::by(Partition::Count(2)), Cut::by(Partition::Tiles(2)), everywhere] {
             let uri = self.put(objects)?;
             let Ok(old) = self.slicer.cut(&uri, &cut, &|_| {}) else { continue };
-            let before = self.rows_of(&old)?;
+            let before = self.rows_of(&old, None)?;
             self.put(later)?;
             for slice in &old {
-                match self.rows_of(std::slice::from_ref(slice)) {
+                match self.rows_of(std::slice::from_ref(slice), None) {
                     Err(error) if error.contains("changed") => {}
                     Err(error) => return Err(format!("a slice of the former object fails, but does not say why: {error}")),
                     Ok(_) => return Err(format!("{cut:?}: a slice of the former object is read from the later one")),
                 }
             }
-            let after = self.rows_of(&self.slicer.cut(&uri, &cut, &|_| {}).map_err(text)?)?;
+            let after = self.rows_of(&self.slicer.cut(&uri, &cut, &|_| {}).map_err(text)?, None)?;
             if after == before {
                 return Err(format!("{cut:?}: the later object gives the records of the former"));
             }
@@ -154,16 +184,16 @@ impl TableSuite {
     }
 
     /// The rows of slices one behind the other, each slice looked at from all sides.
-    fn checked_rows(&self, slices: &[Slice]) -> Result<Vec<String>, String> {
+    fn checked_rows(&self, slices: &[Slice], columns: Option<&Schema>) -> Result<Vec<String>, String> {
         let mut rows = Vec::new();
         for (position, slice) in slices.iter().enumerate() {
-            let held = self.checked(slice).map_err(|problem| format!("slice {position}: {problem}"))?;
+            let held = self.checked(slice, columns).map_err(|problem| format!("slice {position}: {problem}"))?;
             rows.extend(held);
         }
         Ok(rows)
     }
 
-    fn checked(&self, slice: &Slice) -> Result<Vec<String>, String> {
+    fn checked(&self, slice: &Slice, columns: Option<&Schema>) -> Result<Vec<String>, String> {
         let json = slice.to_json();
         let uris: usize = slice.objects.iter().map(|object| object.uri.to_string().len()).sum::<usize>()
             + slice.index.iter().map(|index| index.uri.to_string().len()).sum::<usize>();
@@ -174,16 +204,16 @@ impl TableSuite {
         if again != *slice {
             return Err("it does not survive its text".into());
         }
-        let rows = self.rows_of(&[again])?;
+        let rows = self.rows_of(&[again], columns)?;
         if rows.is_empty() {
             return Err("it holds no record".into());
         }
-        self.reads_as_a_file(slice, &rows)?;
+        self.reads_as_a_file(slice, &rows, columns)?;
         Ok(rows)
     }
 
     /// The bytes of a slice are an object of the same format with the same rows.
-    fn reads_as_a_file(&self, slice: &Slice, rows: &[String]) -> Result<(), String> {
+    fn reads_as_a_file(&self, slice: &Slice, rows: &[String], columns: Option<&Schema>) -> Result<(), String> {
         let copy = self.root.join("read-again");
         let mut uris = Vec::new();
         for (number, object) in slice.objects.iter().enumerate() {
@@ -195,27 +225,37 @@ impl TableSuite {
             uris.push(uri);
         }
         let file = self.slicer.cut(&uris[0], &Cut::by(Partition::Count(1)), &|_| {}).map_err(text)?;
-        same(self.rows_of(&file)?, rows.to_vec(), Order::Kept).map_err(|problem| format!("read as a file: {problem}"))
+        same(self.rows_of(&file, columns)?, rows.to_vec(), Order::Kept).map_err(|problem| format!("read as a file: {problem}"))
     }
 
-    /// Rows as JSON texts.
-    fn rows_of(&self, slices: &[Slice]) -> Result<Vec<String>, String> {
+    /// Rows as JSON texts; of these columns only where some are given.
+    fn rows_of(&self, slices: &[Slice], columns: Option<&Schema>) -> Result<Vec<String>, String> {
+        let names: Vec<String> = columns.iter().flat_map(|schema| schema.fields()).map(|field| field.name().clone()).collect();
         let mut rows = Vec::new();
         for slice in slices {
-            let mut batches = self.slicer.arrow(slice).map_err(text)?;
+            let mut batches = self.slicer.arrow(slice).and_then(|batches| batches.select(&names)).map_err(text)?;
+            let schema = batches.schema();
+            let types = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+            if let Some(expected) = columns.filter(|expected| types(expected) != types(&schema)) {
+                return Err(format!("columns of the types {:?} instead of {:?}", types(&schema), types(expected)));
+            }
             while let Some(batch) = batches.next_batch() {
                 let batch = batch.map_err(text)?;
-                if batch.schema() != batches.schema() {
+                if batch.schema() != schema {
                     return Err("a batch has another schema than its stream".into());
                 }
-                let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
-                writer.write(&batch).and_then(|()| writer.finish()).map_err(text)?;
-                let lines = String::from_utf8(writer.into_inner()).map_err(text)?;
-                rows.extend(lines.lines().map(str::to_owned));
+                rows.extend(json_rows(&batch)?);
             }
         }
         Ok(rows)
     }
+}
+
+fn json_rows(batch: &RecordBatch) -> Result<Vec<String>, String> {
+    let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
+    writer.write(batch).and_then(|()| writer.finish()).map_err(text)?;
+    let lines = String::from_utf8(writer.into_inner()).map_err(text)?;
+    Ok(lines.lines().map(str::to_owned).collect())
 }
 
 fn same(mut found: Vec<String>, mut expected: Vec<String>, order: Order) -> Result<(), String> {

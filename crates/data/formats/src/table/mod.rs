@@ -30,7 +30,7 @@ use crate::{FormatError, Progress, SideCars};
 
 pub use batches::Batches;
 pub use cut::{Bounds, Cut};
-pub use description::{Column, Description, Extent};
+pub use description::{Bound, Column, Description, Extent};
 pub use driver::{Prepared, TableSummary};
 pub use imzml::ImzMl;
 pub use tiff::Tiff;

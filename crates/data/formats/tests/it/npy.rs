@@ -113,7 +113,7 @@ impl Table for Array {
                 let values = column.as_any().downcast_ref::<Float64Array>().expect("a column of floats").values();
                 let (min, max) =
                     values.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
-                extents.push(Extent { name: field.name().clone(), min, max });
+                extents.push(Extent { name: field.name().clone(), min: min.into(), max: max.into() });
                 out.write_all(&min.to_le_bytes()).and_then(|()| out.write_all(&max.to_le_bytes())).expect("scratch space");
             }
         }

@@ -46,7 +46,7 @@ impl Learned {
             description.extents = axes.take(known).map(extent).collect();
         }
         let finite = self.mz.filter(|range| range.iter().all(|end| end.is_finite()));
-        description.extents.extend(finite.map(|[min, max]| Extent { name: "m/z".into(), min, max }));
+        description.extents.extend(finite.map(|[min, max]| Extent { name: "m/z".into(), min: min.into(), max: max.into() }));
         description.facts.push(("peaks".into(), self.peaks.to_string()));
         if self.more_arrays > 0 {
             let count = self.more_arrays.to_string();

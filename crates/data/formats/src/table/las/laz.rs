@@ -5,7 +5,6 @@
 //! the decoder, which holds nothing but one chunk; it is caught here and becomes an error.
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use laz::laszip::ChunkTable;
@@ -17,6 +16,7 @@ use super::header::Header;
 use super::le::{u16_at, u32_at, u64_at};
 use super::part::Part;
 use crate::FormatError;
+use crate::table::contain::caught;
 
 /// One chunk over all points, without a table.
 const POINTWISE: u16 = 1;
@@ -202,7 +202,7 @@ impl Decoder {
 
 /// Runs a piece of the `laz` crate; a panic of it becomes an error.
 fn contained<T>(run: impl FnOnce() -> std::io::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+    match caught(run) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("its codes make no sense".into()),
     }

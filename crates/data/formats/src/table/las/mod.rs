@@ -103,9 +103,11 @@ impl Opened {
     }
 
     fn extents(&self, min: [f64; 3], max: [f64; 3]) -> Vec<Extent> {
-        let extent = |axis: usize| Extent { name: ["x", "y", "z"][axis].into(), min: min[axis], max: max[axis] };
-        let all: Vec<Extent> = (0..3).map(extent).collect();
-        if all.iter().all(|extent| extent.min.is_finite() && extent.max.is_finite()) { all } else { Vec::new() }
+        if !min.iter().chain(&max).all(|number| number.is_finite()) {
+            return Vec::new();
+        }
+        let extent = |axis: usize| Extent { name: ["x", "y", "z"][axis].into(), min: min[axis].into(), max: max[axis].into() };
+        (0..3).map(extent).collect()
     }
 }
 

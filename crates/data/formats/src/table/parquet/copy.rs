@@ -15,7 +15,8 @@ use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 use super::encode::encode;
 use super::footer::Footer;
 use super::group::GroupPages;
-use super::rows::arrow_schema;
+use super::schema::{arrow_schema, without_unknown};
+use super::trail::Trail;
 use super::{FORMAT, MAGIC, Projection, damaged};
 use crate::FormatError;
 use crate::table::Pieces;
@@ -71,6 +72,7 @@ enum Step {
     /// A column of a row group, of which some rows are wanted.
     Encode {
         pages: Arc<GroupPages>,
+        trail: Trail,
         number: usize,
         rows: [u64; 2],
         leaf: usize,
@@ -113,9 +115,11 @@ impl Copy {
             self.plan_whole(number)?;
         } else {
             let (object, leaves) = (&self.object, &self.projection.leaves);
-            let pages = contain(object.name(), FORMAT, 0, || GroupPages::new(object, &self.footer, number, rows, leaves))?;
+            let trail = self.footer.trail(object.name(), number, leaves);
+            let pages = trail.contain(|| GroupPages::new(object, &self.footer, number, rows, leaves, &trail))?;
             let pages = Arc::new(pages);
-            self.steps.extend(leaves.iter().map(|leaf| Step::Encode { pages: pages.clone(), number, rows, leaf: *leaf }));
+            let step = |leaf: &usize| Step::Encode { pages: pages.clone(), trail: trail.clone(), number, rows, leaf: *leaf };
+            self.steps.extend(leaves.iter().map(step));
         }
         self.steps.push_back(Step::Close { number, rows: rows[1] - rows[0] });
         Ok(())
@@ -153,12 +157,12 @@ impl Copy {
                 }
                 self.object.read(piece)?
             }
-            Step::Encode { pages, number, rows, leaf } => {
+            Step::Encode { pages, trail, number, rows, leaf } => {
                 let chunk = self.footer.metadata.row_group(number).column(leaf);
-                let (bytes, encoded) = contain(self.object.name(), FORMAT, pages.offset(), || {
+                let (bytes, encoded) = trail.contain(|| {
                     let encoded = pages.pages(leaf).and_then(|pages| encode(chunk, pages, rows));
-                    let (bytes, encoded) = encoded.map_err(|error| pages.explain(&error))?;
-                    Ok((bytes, moved(&encoded, self.written as i64).map_err(|error| pages.explain(&error))?))
+                    let (bytes, encoded) = encoded.map_err(|error| trail.explain(&error))?;
+                    Ok((bytes, moved(&encoded, self.written as i64).map_err(|error| trail.explain(&error))?))
                 })?;
                 self.chunks.push(encoded);
                 bytes.into()
@@ -225,9 +229,9 @@ fn moved(chunk: &ColumnChunkMetaData, by: i64) -> Result<ColumnChunkMetaData, Pa
 }
 
 fn projected_schema(footer: &Footer, projection: &Projection) -> Result<SchemaDescPtr, ParquetError> {
-    let file = footer.metadata.file_metadata();
-    let Some(roots) = &projection.roots else { return Ok(file.schema_descr_ptr()) };
-    let schema = file.schema();
+    let written = without_unknown(footer)?;
+    let Some(roots) = &projection.roots else { return Ok(written) };
+    let schema = written.root_schema();
     let fields = roots.iter().filter_map(|root| schema.get_fields().get(*root).cloned()).collect();
     let schema = Type::group_type_builder(schema.name()).with_fields(fields).build()?;
     Ok(Arc::new(SchemaDescriptor::new(Arc::new(schema))))

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use neardata_core::{ByteRange, RangedRead};
 use parquet::basic::Type;
 use parquet::file::metadata::{
-    ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
+    ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
 };
 
+use super::mend::mended;
+use super::trail::Trail;
 use super::{FORMAT, MAGIC, damaged};
 use crate::FormatError;
 use crate::table::contain::contain;
@@ -64,10 +66,13 @@ impl Footer {
         let metadata = contain(name, FORMAT, start, || {
             // Encoding statistics are kept as they are, so that copied chunks keep theirs.
             let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
-            ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options))
-                .map_err(|error| damaged(name, start, &error.to_string()))
+            let decode = |options| ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options));
+            // Some writers put something of their own where statistics of sizes stand since; nothing here needs them.
+            let decoded = decode(options.clone())
+                .or_else(|error| decode(options.with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)).map_err(|_| error));
+            let metadata = decoded.map_err(|error| damaged(name, start, &error.to_string()))?;
+            mended(metadata, start).map_err(|error| damaged(name, start, &error.to_string()))
         })?;
-        let metadata = contain(name, FORMAT, start, || without_zero_offsets(metadata, name, start))?;
         let (first_rows, rows) = check(&metadata, name, start)?;
         Ok(Self { metadata: Arc::new(metadata), rows, first_rows })
     }
@@ -88,6 +93,13 @@ impl Footer {
         (0..self.first_rows.len()).filter_map(group_of).collect()
     }
 
+    /// What is known of a row group in front of its decoding.
+    pub(super) fn trail(&self, name: &str, number: usize, leaves: &[usize]) -> Trail {
+        let group = self.metadata.row_group(number);
+        let offset = leaves.iter().map(|leaf| group.column(*leaf).byte_range().0).min().unwrap_or(0);
+        Trail::new(name, number, offset)
+    }
+
     /// Rows of a row group.
     pub(super) fn group_rows(&self, number: usize) -> u64 {
         self.metadata.row_group(number).num_rows() as u64
@@ -96,23 +108,6 @@ impl Footer {
 
 pub(super) fn unsupported(name: &str, what: &str, remedy: &str) -> FormatError {
     FormatError::Unsupported { name: name.to_owned(), format: FORMAT, what: what.to_owned(), remedy: remedy.to_owned() }
-}
-
-/// Some writers say 0 where there is no dictionary page; no page can lie there.
-fn without_zero_offsets(metadata: ParquetMetaData, name: &str, start: u64) -> Result<ParquetMetaData, FormatError> {
-    let none = |group: &RowGroupMetaData| group.columns().iter().all(|chunk| chunk.dictionary_page_offset() != Some(0));
-    if metadata.row_groups().iter().all(none) {
-        return Ok(metadata);
-    }
-    let mut builder = ParquetMetaDataBuilder::new_from_metadata(metadata);
-    let mut groups = builder.take_row_groups();
-    for chunk in groups.iter_mut().flat_map(|group| group.columns_mut()) {
-        if chunk.dictionary_page_offset() == Some(0) {
-            let fixed = chunk.clone().into_builder().set_dictionary_page_offset(None).build();
-            *chunk = fixed.map_err(|error| damaged(name, start, &error.to_string()))?;
-        }
-    }
-    Ok(builder.set_row_groups(groups).build())
 }
 
 /// Checks every number the footer has; gives the first row of each group, and the number of rows.
@@ -140,8 +135,10 @@ fn check(metadata: &ParquetMetaData, name: &str, start: u64) -> Result<(Vec<u64>
     if bytes > start {
         return Err(wrong("its column chunks overlap".into()));
     }
-    if i64::try_from(rows) != Ok(metadata.file_metadata().num_rows()) {
-        return Err(wrong(format!("{rows} rows in its row groups, {} in all", metadata.file_metadata().num_rows())));
+    // Some writers leave 0 there; readers count the rows of the row groups.
+    let said = metadata.file_metadata().num_rows();
+    if said != 0 && i64::try_from(rows) != Ok(said) {
+        return Err(wrong(format!("{rows} rows in its row groups, {said} in all")));
     }
     Ok((first_rows, rows))
 }
@@ -156,6 +153,10 @@ fn check_group(group: &RowGroupMetaData, number: usize, name: &str, footer: u64)
         };
         if chunk.file_path().is_some() {
             return Err(unsupported(name, "columns in other files", "name those files"));
+        }
+        // Where there is nothing, writers say of its place what they like.
+        if group.num_rows() == 0 && chunk.num_values() == 0 {
+            continue;
         }
         let data = chunk.data_page_offset();
         let start = chunk.dictionary_page_offset().unwrap_or(data);

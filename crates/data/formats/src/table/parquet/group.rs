@@ -12,7 +12,8 @@ use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::SerializedPageReader;
 
 use super::footer::{Footer, unsupported};
-use super::source::{Cause, ChunkSource, explain};
+use super::source::ChunkSource;
+use super::trail::Trail;
 use crate::FormatError;
 
 /// Bytes held of a row group's chunks, as they are stored.
@@ -28,8 +29,6 @@ pub(super) struct GroupPages {
     number: usize,
     /// By the number of the leaf.
     columns: Vec<Option<ColumnPages>>,
-    cause: Cause,
-    name: String,
 }
 
 struct ColumnPages {
@@ -46,9 +45,9 @@ impl GroupPages {
         number: usize,
         [first, end]: [u64; 2],
         leaves: &[usize],
+        trail: &Trail,
     ) -> Result<Self, FormatError> {
         let group = footer.metadata.row_group(number);
-        let cause = Cause::default();
         let ahead = (BUDGET / leaves.len().max(1) as u64).max(LEAST_AHEAD);
         let mut columns: Vec<Option<ColumnPages>> = Vec::new();
         columns.resize_with(group.num_columns(), || None);
@@ -56,9 +55,13 @@ impl GroupPages {
         for leaf in leaves {
             let chunk = group.column(*leaf);
             if let Some(what) = undecodable(chunk.compression()) {
-                return Err(unsupported(object.name(), &what, "cut it between row groups, or write it again with zstd"));
+                return Err(unsupported(
+                    object.name(),
+                    what,
+                    "cut it between row groups and read bytes, or write it again with zstd",
+                ));
             }
-            let source = Arc::new(ChunkSource::new(object.clone(), chunk, ahead, cause.clone()));
+            let source = Arc::new(ChunkSource::new(object.clone(), chunk, ahead, trail.clone()));
             let whole = first == 0 && end == footer.group_rows(number);
             let located = if whole || chunk.column_descr().max_rep_level() > 0 {
                 wanted.push((source.clone(), source.range()));
@@ -77,7 +80,7 @@ impl GroupPages {
                 source.give(range.start, bytes);
             }
         }
-        Ok(Self { metadata: footer.metadata.clone(), number, columns, cause, name: object.name().to_owned() })
+        Ok(Self { metadata: footer.metadata.clone(), number, columns })
     }
 
     /// The pages of a leaf.
@@ -91,29 +94,13 @@ impl GroupPages {
         };
         Ok(Box::new(SerializedPageReader::new(column.source.clone(), group.column(leaf), rows, pages)?))
     }
-
-    /// Where the first of the columns begins.
-    pub(super) fn offset(&self) -> u64 {
-        self.columns.iter().flatten().map(|column| column.source.range().start).min().unwrap_or(0)
-    }
-
-    /// What an error of the `parquet` crate means.
-    pub(super) fn explain(&self, error: &dyn std::fmt::Display) -> FormatError {
-        explain(&self.cause, &self.name, self.offset(), error)
-    }
-
-    /// How errors of this row group are explained when it is gone.
-    pub(super) fn explainer(&self) -> impl Fn(&dyn std::fmt::Display) -> FormatError + Send + use<> {
-        let (cause, name, offset) = (self.cause.clone(), self.name.clone(), self.offset());
-        move |error| explain(&cause, &name, offset, error)
-    }
 }
 
 /// Codecs that cannot be decoded here.
-fn undecodable(compression: Compression) -> Option<String> {
+pub(super) fn undecodable(compression: Compression) -> Option<&'static str> {
     match compression {
-        Compression::BROTLI(_) => Some("Brotli compression".to_owned()),
-        Compression::LZO => Some("LZO compression".to_owned()),
+        Compression::BROTLI(_) => Some("Brotli compression"),
+        Compression::LZO => Some("LZO compression"),
         _ => None,
     }
 }

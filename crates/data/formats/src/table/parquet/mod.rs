@@ -6,11 +6,15 @@
 mod copy;
 mod describe;
 mod encode;
+mod extents;
 mod footer;
 mod group;
+mod mend;
 mod page_header;
 mod rows;
+mod schema;
 mod source;
+mod trail;
 
 use std::sync::Arc;
 
@@ -20,7 +24,8 @@ use serde_json::Value;
 use super::rows::{Columns, Group, Part, cut_rows};
 use super::{Batches, Cut, Description, Pieces, Table, TableFormat};
 use crate::FormatError;
-use footer::Footer;
+use footer::{Footer, unsupported};
+use group::undecodable;
 
 /// As errors name it.
 const FORMAT: &str = "Parquet";
@@ -63,6 +68,24 @@ impl File {
         };
         let projection = Projection::new(&self.footer, chosen);
         Ok((part, projection))
+    }
+
+    /// Refuses slices that hold a part of a row group which can only be copied whole.
+    fn refuse_undecodable(&self, slices: &[[u64; 2]], projection: &Projection) -> Result<(), FormatError> {
+        let name = self.object.name();
+        for (number, first) in self.footer.first_rows.iter().enumerate() {
+            let end = first + self.footer.group_rows(number);
+            let split = slices.partition_point(|slice| slice[0] <= *first);
+            if slices.get(split).is_none_or(|slice| slice[0] >= end) {
+                continue;
+            }
+            let group = self.footer.metadata.row_group(number);
+            if let Some(what) = projection.leaves.iter().find_map(|leaf| undecodable(group.column(*leaf).compression())) {
+                let what = format!("a part of row group {number} with {what}");
+                return Err(unsupported(name, &what, "ask for no more slices than row groups, or write it again with zstd"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -110,6 +133,7 @@ impl Table for File {
             })
             .collect();
         let slices = cut_rows(&groups, cut.partition, name)?;
+        self.refuse_undecodable(&slices, &projection)?;
         let part = |rows| serde_json::to_value(Part { rows, columns: columns.clone() });
         let selections: Result<Vec<Value>, _> = slices.into_iter().map(part).collect();
         selections.map_err(|error| FormatError::Query(error.to_string()))

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use neardata_core::RangedRead;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
-use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 
 use super::footer::Footer;
 use super::group::GroupPages;
+use super::schema::{arrow_schema, for_arrow};
+use super::trail::Trail;
 use super::{FORMAT, Projection, damaged};
 use crate::FormatError;
 use crate::table::Batches;
@@ -20,15 +22,6 @@ const MOST_ROWS: u64 = 8192;
 /// Decoded bytes of a batch, about.
 const BATCH_BYTES: u64 = 16 << 20;
 
-/// The Arrow schema of the file: as its writer noted it, else as Parquet's own types have it.
-pub(super) fn arrow_schema(footer: &Footer, name: &str) -> Result<Schema, FormatError> {
-    let file = footer.metadata.file_metadata();
-    contain(name, FORMAT, 0, || {
-        parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata())
-            .map_err(|error| damaged(name, 0, &format!("its schema is none of Arrow's: {error}")))
-    })
-}
-
 /// The rows `[first, end)`.
 pub(super) fn batches(
     object: Arc<dyn RangedRead>,
@@ -38,11 +31,13 @@ pub(super) fn batches(
 ) -> Result<Batches, FormatError> {
     let name = object.name().to_owned();
     let whole = arrow_schema(&footer, &name)?;
-    let descriptor = footer.metadata.file_metadata().schema_descr();
-    let mask = ProjectionMask::leaves(descriptor, projection.leaves.iter().copied());
     let levels = contain(&name, FORMAT, 0, || {
-        parquet_to_arrow_field_levels(descriptor, mask, Some(whole.fields()))
-            .map_err(|error| damaged(&name, 0, &error.to_string()))
+        let descriptor = for_arrow(&footer);
+        let levels = descriptor.and_then(|descriptor| {
+            let mask = ProjectionMask::leaves(&descriptor, projection.leaves.iter().copied());
+            parquet_to_arrow_field_levels(&descriptor, mask, Some(whole.fields()))
+        });
+        levels.map_err(|error| damaged(&name, 0, &error.to_string()))
     })?;
     let schema = match &projection.roots {
         Some(roots) => whole.project(roots).map_err(|error| damaged(&name, 0, &error.to_string()))?,
@@ -53,17 +48,17 @@ pub(super) fn batches(
     let reader = Reader { object, footer, levels, leaves: projection.leaves, schema: schema.clone() };
     let mut open: Option<OpenGroup> = None;
     let next = move || loop {
-        let name = reader.object.name();
         if open.is_none() {
             let (number, rows) = groups.next()?;
-            match contain(name, FORMAT, 0, || reader.open(number, rows)) {
+            let trail = reader.footer.trail(reader.object.name(), number, &reader.leaves);
+            match trail.contain(|| reader.open(number, rows, trail.clone())) {
                 Ok(group) => open = Some(group),
                 Err(error) => return Some(Err(error)),
             }
         }
         let group = open.as_mut()?;
-        let offset = group.offset;
-        match contain(name, FORMAT, offset, || group.next(name, &reader.schema)) {
+        let trail = group.trail.clone();
+        match trail.contain(|| group.next(&reader.schema)) {
             Ok(Some(batch)) => return Some(Ok(batch)),
             Ok(None) => open = None,
             Err(error) => return Some(Err(error)),
@@ -81,14 +76,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(&self, number: usize, [first, end]: [u64; 2]) -> Result<OpenGroup, FormatError> {
-        let pages = GroupPages::new(&self.object, &self.footer, number, [first, end], &self.leaves)?;
+    fn open(&self, number: usize, [first, end]: [u64; 2], trail: Trail) -> Result<OpenGroup, FormatError> {
+        let pages = GroupPages::new(&self.object, &self.footer, number, [first, end], &self.leaves, &trail)?;
         let selection = [RowSelector::skip(first as usize), RowSelector::select((end - first) as usize)];
         let selection = RowSelection::from(selection.to_vec());
         let batch_rows = self.batch_rows(number).min(end - first) as usize;
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &pages, batch_rows, Some(selection));
-        let reader = reader.map_err(|error| pages.explain(&error))?;
-        Ok(OpenGroup { reader, left: end - first, offset: pages.offset(), explain: Box::new(pages.explainer()) })
+        let reader = reader.map_err(|error| trail.explain(&error))?;
+        Ok(OpenGroup { reader, left: end - first, trail })
     }
 
     /// Rows of which a batch is made.
@@ -105,28 +100,24 @@ impl Reader {
     }
 }
 
-/// What an error of the `parquet` crate means.
-type Explain = dyn Fn(&dyn std::fmt::Display) -> FormatError + Send;
-
 struct OpenGroup {
     reader: ParquetRecordBatchReader,
     /// Rows still to come.
     left: u64,
-    offset: u64,
-    explain: Box<Explain>,
+    trail: Trail,
 }
 
 impl OpenGroup {
-    fn next(&mut self, name: &str, schema: &SchemaRef) -> Result<Option<RecordBatch>, FormatError> {
+    fn next(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>, FormatError> {
         let batch = match self.reader.next() {
             None if self.left == 0 => return Ok(None),
-            None => return Err(damaged(name, self.offset, &format!("a row group ends {} rows early", self.left))),
-            Some(batch) => batch.map_err(|error| (self.explain)(&error))?,
+            None => return Err(self.trail.damaged(&format!("{} rows too few", self.left))),
+            Some(batch) => batch.map_err(|error| self.trail.explain(&error))?,
         };
         let rows = batch.num_rows() as u64;
-        self.left = self.left.checked_sub(rows).ok_or_else(|| damaged(name, self.offset, "more rows than its row group has"))?;
+        self.left = self.left.checked_sub(rows).ok_or_else(|| self.trail.damaged("too many rows"))?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options);
-        batch.map(Some).map_err(|error| (self.explain)(&error))
+        batch.map(Some).map_err(|error| self.trail.explain(&error))
     }
 }

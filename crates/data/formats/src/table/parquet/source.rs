@@ -1,6 +1,6 @@
 //! The bytes of a column chunk, fetched as its pages are asked for, and checked before they are decoded.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 use neardata_core::{ByteRange, RangedRead};
@@ -10,17 +10,15 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::damaged;
 use super::page_header::{self, DATA_PAGE, DATA_PAGE_V2, DICTIONARY_PAGE, Failure, INDEX_PAGE, PageHeader};
-use super::{FORMAT, damaged};
+use super::trail::Trail;
 use crate::FormatError;
 
 /// Bytes read to look at a page header: most take less than 100; a longer one is read again.
 const LOOK: u64 = 512;
 /// Chunks up to this size are read whole rather than page by page.
 const SMALL: u64 = 32 * 1024;
-
-/// What went wrong below the `parquet` crate, which keeps only the words of an error.
-pub(super) type Cause = Arc<Mutex<Option<FormatError>>>;
 
 /// The bytes of one column chunk.
 pub(super) struct ChunkSource {
@@ -30,7 +28,8 @@ pub(super) struct ChunkSource {
     values: i64,
     /// Least number of bytes fetched at a time, while they are needed.
     ahead: u64,
-    cause: Cause,
+    column: Arc<str>,
+    trail: Trail,
     state: Mutex<State>,
 }
 
@@ -48,12 +47,13 @@ struct State {
 
 impl ChunkSource {
     /// `ahead`: bytes to fetch at a time.
-    pub(super) fn new(object: Arc<dyn RangedRead>, chunk: &ColumnChunkMetaData, ahead: u64, cause: Cause) -> Self {
+    pub(super) fn new(object: Arc<dyn RangedRead>, chunk: &ColumnChunkMetaData, ahead: u64, trail: Trail) -> Self {
         let (start, length) = chunk.byte_range();
         let range = ByteRange::new(start, start + length);
         let state = State { window: Bytes::new(), at: start, fetched: Vec::new(), needed: range.end, page: None };
         let (compression, values) = (chunk.compression(), chunk.num_values());
-        Self { object, range, compression, values, ahead, cause, state: Mutex::new(state) }
+        let column = chunk.column_path().string().into();
+        Self { object, range, compression, values, ahead, column, trail, state: Mutex::new(state) }
     }
 
     /// The whole of the chunk.
@@ -112,11 +112,11 @@ impl ChunkSource {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn malformed(&self, offset: u64, reason: &str) -> FormatError {
-        damaged(self.object.name(), offset, reason)
+        damaged(self.object.name(), offset, &format!("{reason}{}", self.trail.place(Some(&self.column))))
     }
 
     /// The bytes, which must be of the chunk.
@@ -192,7 +192,7 @@ impl ChunkSource {
 
     fn keep(&self, error: FormatError) -> ParquetError {
         let words = error.to_string();
-        *self.cause.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+        self.trail.keep(error);
         ParquetError::General(words)
     }
 }
@@ -229,12 +229,7 @@ impl ChunkReader for ChunkSource {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        self.trail.page(&self.column, start);
         self.bytes(start, length as u64).map_err(|error| self.keep(error))
     }
-}
-
-/// The error behind one of the `parquet` crate: what went wrong below it, else damage at `offset`.
-pub(super) fn explain(cause: &Cause, name: &str, offset: u64, words: &dyn std::fmt::Display) -> FormatError {
-    let cause = cause.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    cause.unwrap_or_else(|| FormatError::Damaged { name: name.to_owned(), format: FORMAT, offset, reason: words.to_string() })
 }

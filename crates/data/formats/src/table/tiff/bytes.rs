@@ -78,10 +78,7 @@ struct Part {
 
 /// The window of a level, and of its mask if it has one.
 pub(super) fn pieces(file: &Arc<File>, raster: &Raster, level: &Level, window: Window) -> Result<Pieces, FormatError> {
-    if level.image.compression == compression::OLD_JPEG {
-        let what = compression::name(level.image.compression);
-        return Err(file.unsupported(what, "convert it, as with `gdal_translate -co COMPRESS=JPEG`"));
-    }
+    refuse_old_jpeg(file, level)?;
     let mut parts = vec![part(file, raster, level, &level.image, window)?];
     if let Some(mask) = &level.mask {
         parts.push(part(file, raster, level, mask, window)?);
@@ -89,6 +86,28 @@ pub(super) fn pieces(file: &Arc<File>, raster: &Raster, level: &Level, window: W
     let (directories, data): (Vec<Directory>, Vec<Pieces>) = parts.into_iter().map(|part| (part.directory, part.data)).unzip();
     let header = header(file.layout, &directories);
     Ok(Box::new(std::iter::once(Ok(header.into())).chain(data.into_iter().flatten())))
+}
+
+/// Refuses windows that can be read neither as a copy of whole tiles nor decoded.
+pub(super) fn check(file: &Arc<File>, level: &Level, windows: &[Window]) -> Result<(), FormatError> {
+    refuse_old_jpeg(file, level)?;
+    for image in [Some(&level.image), level.mask.as_ref()].into_iter().flatten() {
+        // What can be decoded depends on the image, and on how wide a window is.
+        let decoded = windows.iter().filter(|window| !window.is_aligned(image.chunk, [image.width, image.height]));
+        if let Some(widest) = decoded.max_by_key(|window| window.width) {
+            Rows::check(file, image, *widest)?;
+        }
+    }
+    Ok(())
+}
+
+/// Its chunks need tables that lie elsewhere in the file, and it is not decoded.
+fn refuse_old_jpeg(file: &File, level: &Level) -> Result<(), FormatError> {
+    if level.image.compression != compression::OLD_JPEG {
+        return Ok(());
+    }
+    let what = compression::name(level.image.compression);
+    Err(file.unsupported(what, "convert it, as with `gdal_translate -co COMPRESS=JPEG`"))
 }
 
 fn part(file: &Arc<File>, raster: &Raster, level: &Level, image: &Arc<Image>, window: Window) -> Result<Part, FormatError> {

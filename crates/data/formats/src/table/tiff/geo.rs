@@ -169,7 +169,7 @@ impl Geo {
             let (min, max) = corners
                 .iter()
                 .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), corner| (min.min(corner[axis]), max.max(corner[axis])));
-            Extent { name: name.to_owned(), min, max }
+            Extent { name: name.to_owned(), min: min.into(), max: max.into() }
         };
         vec![extent("x", 0), extent("y", 1)]
     }

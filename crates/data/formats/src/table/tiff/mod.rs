@@ -140,7 +140,9 @@ impl Table for Opened {
                 false => Ok(selection),
             }
         };
-        window.split(image.chunk, parts).map(selection).collect()
+        let windows: Vec<Window> = window.split(image.chunk, parts).collect();
+        bytes::check(&self.file, level, &windows)?;
+        windows.into_iter().map(selection).collect()
     }
 
     fn bytes(&self, selection: &Value, _index: Option<Arc<dyn RangedRead>>, object: usize) -> Result<Pieces, FormatError> {

@@ -49,6 +49,12 @@ struct Wanted {
 }
 
 impl Rows {
+    /// Whether such a window of all bands is of a kind that is decoded, before anything of it is fetched.
+    pub(super) fn check(file: &Arc<File>, image: &Arc<Image>, window: Window) -> Result<(), FormatError> {
+        let bands = (0..image.bands as usize).collect();
+        Self::new(Arc::clone(file), Arc::clone(image), window, bands, None).map(drop)
+    }
+
     /// `nodata` is the value of chunks that are not stored.
     pub(super) fn new(
         file: Arc<File>,

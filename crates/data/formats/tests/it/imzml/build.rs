@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// How values are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     I16,
     I32,
@@ -37,7 +37,7 @@ impl Kind {
 }
 
 /// What to write.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Spec {
     pub continuous: bool,
     pub size: [i32; 2],

@@ -2,6 +2,7 @@
 
 mod build;
 mod damaged;
+mod random;
 
 use std::sync::Arc;
 
@@ -354,7 +355,7 @@ fn a_look_reads_the_head_only() {
     assert_eq!(described.records, Some(2500));
     assert_eq!(
         described.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
-        ["spectrum", "x", "y", "mz", "intensity"]
+        ["spectrum", "x", "y", "z", "mz", "intensity"]
     );
     assert!(described.facts.contains(&("mode".into(), "processed".into())));
     assert_eq!(ibd.bytes_fetched(), 16);

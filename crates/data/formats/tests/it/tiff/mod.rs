@@ -2,13 +2,14 @@
 
 mod build;
 mod damaged;
+mod random;
 
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch, cast::AsArray};
 use neardata_core::{MemoryObject, RangedRead};
 use neardata_formats::conformance::tables::{Order, TableSuite};
-use neardata_formats::table::{Table, TableFormat, Tiff};
+use neardata_formats::table::{Extent, Table, TableFormat, Tiff};
 use neardata_formats::{Bounds, Cut, FormatError, Partition, SideCars, Slicer};
 use neardata_store::{StoreOptions, Stores};
 use serde_json::{Value, json};
@@ -252,6 +253,34 @@ fn jpeg_is_decoded_to_the_colours_meant() {
     }
 }
 
+/// Whole tiles of any compression are copied; a window across them could never be read, and is refused when it is asked for.
+#[test]
+fn windows_that_cannot_be_decoded_are_refused_when_cut() {
+    for (code, words) in [(50001_u16, "WebP"), (34887, "LERC"), (6, "JPEG")] {
+        let spec = Spec { bytes: 1, bands: 1, compression: 1, ..Spec::default() };
+        let mut bytes = build(&spec).bytes;
+        let field: Vec<u8> = [259_u16, 3, 1, 0, 1].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let at = bytes.windows(10).position(|window| window == field).unwrap();
+        bytes[at + 8..at + 10].copy_from_slice(&code.to_le_bytes());
+        let table = open(bytes).unwrap();
+        let bounds = |min, max| Cut { bounds: Some(Bounds { min, max }), ..Cut::default() };
+        let across = bounds([1003.0, 1993.0], [1010.0, 1999.0]);
+        for cut in [across.clone(), Cut { partition: Some(Partition::Count(3)), ..across }] {
+            let error = table.cut(&cut, None).unwrap_err();
+            assert!(matches!(error, FormatError::Unsupported { .. }) && error.to_string().contains(words), "{error}");
+        }
+        if code == 6 {
+            assert!(table.cut(&Cut::default(), None).is_err(), "old JPEG is neither copied nor decoded");
+            continue;
+        }
+        for cut in [Cut::default(), Cut::by(Partition::Count(5)), bounds([1008.0, 1992.0], [1016.0, 1996.0])] {
+            for selection in table.cut(&cut, None).unwrap() {
+                assert!(file_of(table.as_ref(), &selection).unwrap().len() > 256);
+            }
+        }
+    }
+}
+
 /// The bar: 1.05 of the tiles touched, and 64 KiB for the directories.
 #[test]
 fn only_the_tiles_touched_are_fetched() {
@@ -293,8 +322,8 @@ fn descriptions_say_what_people_look_for() {
     assert_eq!(fact("compression"), Some("deflate"));
     assert_eq!(fact("overviews"), Some("128 x 128, 64 x 64"));
     assert_eq!((fact("crs"), fact("mask")), (Some("EPSG:4326"), Some("yes")));
-    let extent = |name: &str| described.extents.iter().find(|extent| extent.name == name).map(|extent| (extent.min, extent.max));
-    assert_eq!((extent("x"), extent("y")), (Some((0.0, 2.56)), Some((-2.56, 0.0))));
+    let extent = |name: &str, min: f64, max: f64| Extent { name: name.into(), min: min.into(), max: max.into() };
+    assert_eq!(described.extents, [extent("x", 0.0, 2.56), extent("y", -2.56, 0.0)]);
     assert_eq!((described.records, described.uncompressed), (Some(65536), Some(3 * 65536)));
     // The mask comes along, whole tiles or not.
     for window in [[64, 0, 64, 128], [3, 5, 70, 20]] {
