@@ -18,3 +18,4 @@ mod parquet;
 mod regions;
 mod sidecars;
 mod tiff;
+mod values;
