@@ -29,7 +29,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  neardata slice s3://lab/reads.fastq.gz --n 8 | head -n 1 | neardata read")]
     Slice(SliceArgs),
     /// Write the exact bytes of slices to standard output.
-    #[command(after_help = "Example:\n  neardata slice reads.fastq.gz --records 1000 | sed -n 3p | neardata read")]
+    #[command(
+        after_help = "Examples:\n  neardata slice reads.fastq.gz --records 1000 | sed -n 3p | neardata read\n  \
+        neardata slice samples.csv --n 4 | neardata read --arrow --columns id,when --schema 'id:text,when:timestamp[us, UTC]' > samples.arrows"
+    )]
     Read(ReadArgs),
     /// Say what an object is: format, columns or references, how many records, the first of them.
     #[command(after_help = "Example:\n  neardata inspect s3://lab/calls.vcf.gz")]
@@ -159,6 +162,19 @@ pub(crate) struct ReadArgs {
     /// Write Arrow record batches, as an Arrow IPC stream, rather than bytes.
     #[arg(long)]
     pub(crate) arrow: bool,
+    /// Only these columns of the batches, in this order.
+    #[arg(long, requires = "arrow", value_name = "NAME,…", value_delimiter = ',', num_args = 1)]
+    pub(crate) columns: Vec<String>,
+    /// Types of columns that are not to be told from the data: NAME:TYPE,… or a JSON object of them. Types: bool, int8 to int64, uint8
+    /// to uint64, float32, float64, text, date, timestamp, timestamp[us, UTC], decimal(9, 2), list<int32>.
+    #[arg(long, requires = "arrow", value_name = "SCHEMA")]
+    pub(crate) schema: Option<String>,
+    /// What stands between the fields of CSV: one character; `tab` and `\t` are the tab.
+    #[arg(long, requires = "arrow", value_name = "CHARACTER")]
+    pub(crate) separator: Option<String>,
+    /// The first row of CSV and TSV is data; columns are then column_1, column_2, …
+    #[arg(long, requires = "arrow")]
+    pub(crate) no_header_row: bool,
 }
 
 #[derive(Args)]

@@ -78,8 +78,8 @@ pub enum FormatError {
     },
     /// A value is not of its column's type.
     #[error(
-        "{name}: {format} row {row}, column `{column}`: `{value}` is no {expected}; the types were told from the first rows: \
-         give the column's own with `schema=`"
+        "{name}: {format} row {row}, column `{column}`: `{value}` is no {expected}; if it is not damaged, give the column its own type \
+         (`--schema '{column}:TYPE'`, in Python `schema=`)"
     )]
     Value {
         /// the object

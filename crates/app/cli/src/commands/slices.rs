@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use neardata_core::{IndexRef, Slice, format_bytes, parse_bytes};
-use neardata_formats::{Bounds, Cut, Partition, Prepared, SliceReader, Slicer};
+use neardata_formats::{ArrowOptions, Bounds, Cut, Partition, Prepared, SliceReader, Slicer};
 
 use crate::args::{IndexArgs, PartitionArgs, ReadArgs, SliceArgs};
 use crate::progress::IndexBar;
@@ -98,7 +98,7 @@ pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
     let filled = texts.filter(|text| !text.as_ref().is_ok_and(|(text, _)| text.trim().is_empty()));
     let mut slices = filled.map(|text| text.and_then(|(text, place)| understand(&text, args.object, &place))).peekable();
     if args.arrow {
-        return read_arrow(&slicer, slices.collect::<Result<_, _>>()?);
+        return read_arrow(&slicer, slices.collect::<Result<_, _>>()?, arrow_options(args)?);
     }
     let mut before = None;
     while let Some(slice) = slices.next() {
@@ -127,11 +127,32 @@ pub(crate) fn read(args: &ReadArgs) -> Result<(), CliError> {
     io::stdout().flush().map_err(|error| CliError::io("standard output", &error))
 }
 
+fn arrow_options(args: &ReadArgs) -> Result<ArrowOptions, CliError> {
+    let schema = args.schema.as_deref().map(ArrowOptions::schema_of).transpose();
+    let separator = match args.separator.as_deref() {
+        None => None,
+        Some("tab" | "\\t") => Some(b'\t'),
+        Some(text) => match text.as_bytes() {
+            [separator] => Some(*separator),
+            _ => return Err(CliError::Usage(format!("--separator takes one character of ASCII, not `{text}`"))),
+        },
+    };
+    Ok(ArrowOptions {
+        object: args.object,
+        columns: args.columns.clone(),
+        schema: schema.map_err(|error| CliError::Usage(format!("--schema: {error}")))?,
+        separator,
+        header_row: !args.no_header_row,
+        ..ArrowOptions::default()
+    })
+}
+
 /// Writes slices as one Arrow IPC stream.
-fn read_arrow(slicer: &Slicer, slices: Vec<Slice>) -> Result<(), CliError> {
+fn read_arrow(slicer: &Slicer, slices: Vec<Slice>, options: ArrowOptions) -> Result<(), CliError> {
     let (slicer, mut slices) = (slicer.clone(), slices.into_iter());
     let Some(first) = slices.next() else { return Ok(()) };
-    let batches = slicer.arrow(&first)?.followed_by(slices.map(move |slice| slicer.arrow(&slice)));
+    let batches = slicer.arrow_with(&first, &options)?;
+    let batches = batches.followed_by(slices.map(move |slice| slicer.arrow_with(&slice, &options)));
     batches.write_stream(&mut io::stdout().lock()).map_err(|error| CliError::io("standard output", &error))
 }
 

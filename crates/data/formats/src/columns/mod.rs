@@ -8,8 +8,12 @@ mod csv;
 mod decode;
 mod frame;
 mod json;
+mod kind;
+mod number;
 mod projection;
+mod schema;
 mod sequences;
+mod text;
 mod variants;
 
 pub(crate) use alignments::AlignmentRows;
@@ -39,7 +43,8 @@ pub struct ArrowOptions {
     pub object: usize,
     /// Names of the columns wanted, in this order; all if empty. What is not wanted is not decoded.
     pub columns: Vec<String>,
-    /// Types of columns, by name, that are not to be told from the data: CSV, TSV and JSON Lines; INFO and FORMAT of VCF and BCF.
+    /// Types of columns, by name, that are not to be told from the data: CSV, TSV and JSON Lines; INFO and FORMAT of VCF and BCF. See
+    /// [`ArrowOptions::schema_of`] for types as text.
     pub schema: Option<SchemaRef>,
     /// Most rows of a batch. A batch also ends after 16 MiB of records.
     pub batch_rows: usize,

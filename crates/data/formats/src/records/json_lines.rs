@@ -4,12 +4,14 @@
 pub(super) fn sniff(prefix: &[u8]) -> bool {
     /// Lines looked at.
     const LINES: usize = 3;
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let prefix = prefix.strip_prefix(BYTE_ORDER_MARK).unwrap_or(prefix);
     let whole = match memchr::memrchr(b'\n', prefix) {
         Some(last) => &prefix[..last],
         None => prefix,
     };
     let mut lines = whole.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).take(LINES).peekable();
-    prefix.first() == Some(&b'{') && lines.peek().is_some() && lines.all(is_object)
+    whole.first() == Some(&b'{') && lines.peek().is_some() && lines.all(is_object)
 }
 
 fn is_object(line: &[u8]) -> bool {
@@ -20,7 +22,7 @@ fn is_object(line: &[u8]) -> bool {
 mod tests {
     #[test]
     fn lines_of_objects_are_json_lines_and_documents_are_not() {
-        for yes in ["{\"a\":1}", "{\"a\":1}\n{}\n", "{}\r\n\r\n{\"b\":[{}]}\n{\"cut"] {
+        for yes in ["{\"a\":1}", "{\"a\":1}\n{}\n", "{}\r\n\r\n{\"b\":[{}]}\n{\"cut", "\u{feff}{}\n"] {
             assert!(super::sniff(yes.as_bytes()), "{yes}");
         }
         for no in ["", "\n", "{", "{\n\"a\":1}\n", "[1]\n", "{\"a\":1}\nx\n", "{} {}\n", "{'a':1}\n", "x {}\n"] {

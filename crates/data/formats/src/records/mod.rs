@@ -199,7 +199,7 @@ pub(crate) static FORMATS: &[Entry] = &[
         format: Format::Text,
         name: "text",
         title: "text",
-        extensions: &["txt", "text", "bed", "gff", "gff3", "gtf", "json", "log", "md"],
+        extensions: &["txt", "text", "bed", "gff", "gff3", "gtf", "log", "md"],
         sniff: text::sniff,
         scanner: |_| Box::new(text::TextScanner::default()),
         parts: LINES,

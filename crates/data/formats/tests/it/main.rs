@@ -24,3 +24,4 @@ mod random_las;
 mod regions;
 mod sidecars;
 mod tiff;
+mod values;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Alignments, Column};
 use crate::columns::Wrong;
+use crate::columns::number::write_general;
 
 /// Bytes of a record in front of its name.
 const FIXED: usize = 36;
@@ -184,7 +185,10 @@ fn write_number(kind: u8, value: &[u8], out: &mut String) -> Option<()> {
         b'S' => write!(out, "{}", u16_at(value, 0)?),
         b'i' => write!(out, "{}", u32_at(value, 0)? as i32),
         b'I' => write!(out, "{}", u32_at(value, 0)?),
-        b'f' => write!(out, "{}", f32::from_bits(u32_at(value, 0)?)),
+        b'f' => {
+            write_general(f32::from_bits(u32_at(value, 0)?), out);
+            Ok(())
+        }
         _ => return None,
     };
     written.ok()

@@ -9,7 +9,7 @@ pub(crate) use rows::AlignmentRows;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
-use arrow_array::builder::{Int32Builder, MapBuilder, MapFieldNames, StringBuilder, UInt8Builder, UInt16Builder};
+use arrow_array::builder::{Int64Builder, MapBuilder, MapFieldNames, StringBuilder, UInt8Builder, UInt16Builder};
 use arrow_schema::{DataType, Field, Fields, SchemaRef};
 
 use super::projection::Projection;
@@ -39,7 +39,7 @@ enum Builder {
     Text(StringBuilder),
     Small(UInt8Builder),
     Flags(UInt16Builder),
-    Number(Int32Builder),
+    Number(Int64Builder),
     Tags(Box<MapBuilder<StringBuilder, StringBuilder>>),
 }
 
@@ -61,12 +61,12 @@ fn fields() -> [Field; COLUMNS] {
         Field::new("name", DataType::Utf8, true),
         Field::new("flag", DataType::UInt16, false),
         Field::new("reference", DataType::Utf8, true),
-        Field::new("pos", DataType::Int32, true),
+        Field::new("pos", DataType::Int64, true),
         Field::new("mapq", DataType::UInt8, false),
         Field::new("cigar", DataType::Utf8, true),
         Field::new("mate_reference", DataType::Utf8, true),
-        Field::new("mate_pos", DataType::Int32, true),
-        Field::new("template_length", DataType::Int32, false),
+        Field::new("mate_pos", DataType::Int64, true),
+        Field::new("template_length", DataType::Int64, false),
         Field::new("sequence", DataType::Utf8, true),
         Field::new("quality", DataType::Utf8, true),
         Field::new("tags", tags, false),
@@ -77,7 +77,7 @@ fn builder(kind: &DataType) -> Builder {
     match kind {
         DataType::UInt8 => Builder::Small(UInt8Builder::new()),
         DataType::UInt16 => Builder::Flags(UInt16Builder::new()),
-        DataType::Int32 => Builder::Number(Int32Builder::new()),
+        DataType::Int64 => Builder::Number(Int64Builder::new()),
         DataType::Map(..) => {
             let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
             Builder::Tags(Box::new(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new())))
@@ -127,7 +127,7 @@ impl Alignments {
                 builder.append_value(value.unwrap_or_default().try_into().map_err(|_| misfit())?);
             }
             Some(Builder::Number(builder)) => {
-                builder.append_option(value.map(|value| value.try_into().map_err(|_| misfit())).transpose()?);
+                builder.append_option(value);
             }
             _ => {}
         }

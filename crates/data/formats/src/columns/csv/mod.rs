@@ -1,20 +1,20 @@
 //! CSV and TSV: typed columns, told from the first rows of the object or given.
 
 mod fields;
-mod kind;
 mod sample;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
-use arrow_array::{Array, ArrayRef};
-use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
+use arrow_array::{ArrayRef, StringArray};
+use arrow_cast::can_cast_types;
 use arrow_schema::{DataType, Field, Fields as SchemaFields, SchemaRef};
 
 use super::decode::wrong_of;
 use super::projection::Projection;
-use super::{ArrowOptions, Columns, Opened, Wrong, line_of, shown, utf8};
+use super::text::{Misfit, typed};
+use super::{ArrowOptions, Columns, Opened, Wrong, kind, line_of, shown, utf8};
 use crate::records::Malformed;
 use crate::{Format, FormatError};
 use bytes::Bytes;
@@ -38,6 +38,8 @@ struct Column {
     name: String,
     kind: DataType,
     text: bool,
+    /// Its type was told from the first rows, not given.
+    told: bool,
     /// The fields as they stand; converted when the batch is finished.
     values: StringBuilder,
 }
@@ -79,6 +81,7 @@ impl Csv {
             name: field.name().clone(),
             kind: field.data_type().clone(),
             text: matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+            told: options.schema.as_ref().is_none_or(|schema| schema.column_with_name(field.name()).is_none()),
             values: StringBuilder::new(),
         };
         let columns = projection.schema.fields().iter().map(column).collect();
@@ -107,7 +110,8 @@ impl Columns for Csv {
         if count != self.places.len() {
             let expected = self.places.len();
             let reason = format!(
-                "it has {count} fields, the first row has {expected}; repair it, or name what stands between fields with `separator=`"
+                "it has {count} fields, the first row has {expected}; repair it, or name what stands between fields (`--separator`, \
+                 in Python `separator=`)"
             );
             return Err(Wrong::Record(reason));
         }
@@ -132,21 +136,30 @@ impl Column {
     /// The values in the column's type. The first that is none of it is an error; none becomes null.
     fn finish(&mut self) -> Result<ArrayRef, Wrong> {
         let values = self.values.finish();
-        if self.kind == DataType::Utf8 {
-            return Ok(Arc::new(values));
+        let wrong = |row: usize, expected: String| Wrong::Value {
+            row: Some(row),
+            column: self.name.clone(),
+            value: shown(values.value(row).as_bytes()),
+            expected,
+        };
+        if let Some((row, expected)) = self.told.then(|| self.stray(&values)).flatten() {
+            return Err(wrong(row, expected));
         }
-        let safe = CastOptions { safe: true, ..CastOptions::default() };
-        let typed = cast_with_options(&values, &self.kind, &safe).map_err(|error| wrong_of(&error))?;
-        if typed.null_count() > values.null_count() {
-            let row = (0..values.len()).find(|row| typed.is_null(*row) && values.is_valid(*row)).unwrap_or_default();
-            return Err(Wrong::Value {
-                row: Some(row),
-                column: self.name.clone(),
-                value: shown(values.value(row).as_bytes()),
-                expected: self.kind.to_string(),
-            });
-        }
-        Ok(typed)
+        typed(values.clone(), &self.kind).map_err(|misfit| match misfit {
+            Misfit::Value { row, expected } => wrong(row, expected),
+            Misfit::Type(error) => wrong_of(&error),
+        })
+    }
+
+    /// The first value that Arrow would take for one of the type told, though it would not have been told from it.
+    fn stray(&self, values: &StringArray) -> Option<(usize, String)> {
+        let (is_stray, expected): (fn(&str) -> bool, _) = match self.kind {
+            DataType::Int64 | DataType::Float64 => (kind::is_code, ": its leading zero makes it a code"),
+            DataType::Boolean => (|text| !kind::is_boolean(text), ""),
+            _ => return None,
+        };
+        let row = values.iter().position(|value| value.is_some_and(is_stray))?;
+        Some((row, format!("{}{expected}", self.kind)))
     }
 }
 

@@ -4,7 +4,7 @@ use arrow_schema::DataType;
 use bytes::Bytes;
 
 use super::fields::Fields;
-use super::kind::Guess;
+use crate::columns::kind::Guess;
 use crate::columns::{Opened, frame, line_of};
 use crate::detect::content_of;
 use crate::{Compression, Format, FormatError};

@@ -184,7 +184,7 @@ impl Variants {
         let contig = contig.ok_or_else(|| Wrong::record(format!("its header has no contig number {chrom}")))?;
         text(&mut self.fixed.chrom, Some(contig.as_bytes()), "CHROM")?;
         if let Some(builder) = &mut self.fixed.pos {
-            builder.append_value((pos as i32).saturating_add(1));
+            builder.append_value(i64::from(pos as i32) + 1);
         }
         if let Some(builder) = &mut self.fixed.qual {
             builder.append_option((qual != MISSING_FLOAT).then(|| f32::from_bits(qual)));

@@ -3,12 +3,13 @@
 mod bcf;
 mod header;
 mod typed;
+mod undeclared;
 mod vcf;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{Float32Builder, Int32Builder, StringBuilder};
+use arrow_array::builder::{Float32Builder, Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, builder::ListBuilder};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
@@ -59,17 +60,20 @@ struct Keys {
 }
 
 impl Keys {
-    /// The column of a key; none if it is not wanted.
+    /// The column of a key; none if it is not wanted. A second one of the same record is damage: which of the two should be believed?
     fn column(&mut self, key: &[u8], row: usize) -> Result<Option<&mut (String, Typed, usize)>, Wrong> {
         match self.by_name.get(key) {
-            Some(Some(place)) => Ok(self.columns.get_mut(*place).filter(|column| column.2 != row)),
+            Some(Some(place)) => match self.columns.get_mut(*place) {
+                Some((name, _, last)) if *last == row => Err(Wrong::Record(format!("`{name}` is there twice"))),
+                column => Ok(column),
+            },
             Some(None) => Ok(None),
             None if !self.strict || matches!(key, b"" | b".") => Ok(None),
             None => {
                 let (prefix, key) = (self.prefix, super::shown(key));
                 Err(Wrong::Record(format!(
-                    "its header does not declare {} `{key}`: declare it (`bcftools annotate -h LINES`), give its type as \
-                     `{prefix}{key}` with `schema=`, or name the columns wanted with `columns=`",
+                    "neither its header nor its first records know {} `{key}`: declare it (`bcftools annotate -h LINES`), give its \
+                     type (`--schema '{prefix}{key}:text'`, in Python `schema=`), or name the columns wanted (`--columns`, `columns=`)",
                     if prefix == "info." { "INFO" } else { "FORMAT" }
                 )))
             }
@@ -89,7 +93,7 @@ impl Keys {
 #[derive(Default)]
 struct Fixed {
     chrom: Option<StringBuilder>,
-    pos: Option<Int32Builder>,
+    pos: Option<Int64Builder>,
     id: Option<StringBuilder>,
     reference: Option<StringBuilder>,
     alt: Option<ListBuilder<StringBuilder>>,
@@ -102,7 +106,7 @@ impl Fixed {
         let wanted = |place: usize| wanted.get(place).copied().unwrap_or_default();
         Self {
             chrom: wanted(0).then(StringBuilder::new),
-            pos: wanted(1).then(Int32Builder::new),
+            pos: wanted(1).then(Int64Builder::new),
             id: wanted(2).then(StringBuilder::new),
             reference: wanted(3).then(StringBuilder::new),
             alt: wanted(4).then(|| ListBuilder::new(StringBuilder::new())),
@@ -127,7 +131,7 @@ impl Fixed {
 fn fixed_fields() -> [Field; FIXED] {
     [
         Field::new("chrom", DataType::Utf8, false),
-        Field::new("pos", DataType::Int32, false),
+        Field::new("pos", DataType::Int64, false),
         Field::new("id", DataType::Utf8, true),
         Field::new("ref", DataType::Utf8, false),
         Field::new("alt", list_of(DataType::Utf8), false),
@@ -141,6 +145,9 @@ impl Variants {
         let binary = opened.format == Format::Bcf;
         let text = String::from_utf8_lossy(if binary { opened.header.get(9..).unwrap_or_default() } else { &opened.header });
         let mut header = Header::parse(&text);
+        if !binary && undeclared::may_matter(&header, &options.columns) {
+            undeclared::add(&mut header, opened)?;
+        }
         override_shapes(&mut header, options)?;
         let mut all: Vec<Field> = fixed_fields().into();
         all.extend(header.info.iter().map(|(name, shape)| {
@@ -208,7 +215,7 @@ fn override_shapes(header: &mut Header, options: &ArrowOptions) -> Result<(), Fo
             }
         };
         let shape = kind.and_then(Shape::given).ok_or_else(|| {
-            let wanted = "Int32, Float32, Utf8, Boolean or a list of them; of `format.…` a list of either over the samples";
+            let wanted = "int32, int64, float32, text, bool or a list of them; of `format.…` a list of either over the samples";
             FormatError::Query(format!("column `{}` can be {wanted}, not {}", field.name(), field.data_type()))
         })?;
         match declared.iter_mut().find(|(known, _)| known == name) {
@@ -227,7 +234,13 @@ impl Columns for Variants {
     fn push(&mut self, record: &[u8]) -> Result<bool, Wrong> {
         self.rows += 1;
         self.entries += self.info.columns.len() + self.format.columns.len();
-        let pushed = if self.binary { self.push_bcf(record)? } else { self.push_vcf(super::line_of(record))? };
+        let pushed = match self.binary {
+            true => self.push_bcf(record)?,
+            false => {
+                let line = super::line_of(record);
+                self.push_vcf(line).map_err(|wrong| vcf::placed(wrong, line))?
+            }
+        };
         if pushed {
             self.info.end_row(self.rows);
             self.format.end_row(self.rows);
@@ -274,7 +287,7 @@ impl Variants {
         if entries > MOST_ENTRIES {
             let samples = self.samples;
             return Err(Wrong::Record(format!(
-                "{keys} FORMAT keys of {samples} samples are too many for Arrow: name fewer with `columns=`"
+                "{keys} FORMAT keys of {samples} samples are too many for Arrow: name fewer (`--columns`, in Python `columns=`)"
             )));
         }
         self.entries += entries;

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBuilder, Float32Builder, Int32Builder, StringBuilder};
+use arrow_array::builder::{BooleanBuilder, Float32Builder, Int32Builder, Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, ListArray};
 use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field};
 
+use crate::columns::number::write_general;
 use crate::columns::{Wrong, shown, utf8};
 
 /// What one value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Integer,
+    /// An integer of 64 bits: beyond what VCF allows, and written all the same.
+    Long,
     Float,
     Text,
     Flag,
@@ -42,6 +45,7 @@ impl Shape {
     pub(super) fn given(kind: &DataType) -> Option<Self> {
         let scalar = |kind: &DataType| match kind {
             DataType::Int32 => Some(Kind::Integer),
+            DataType::Int64 => Some(Kind::Long),
             DataType::Float32 => Some(Kind::Float),
             DataType::Utf8 => Some(Kind::Text),
             DataType::Boolean => Some(Kind::Flag),
@@ -56,6 +60,7 @@ impl Shape {
     pub(super) fn data_type(self) -> DataType {
         let kind = match self.kind {
             Kind::Integer => DataType::Int32,
+            Kind::Long => DataType::Int64,
             Kind::Float => DataType::Float32,
             Kind::Text => DataType::Utf8,
             Kind::Flag => DataType::Boolean,
@@ -70,6 +75,7 @@ pub(super) fn list_of(kind: DataType) -> DataType {
 
 enum Leaf {
     Integer(Int32Builder),
+    Long(Int64Builder),
     Float(Float32Builder),
     Text(StringBuilder),
     Flag(BooleanBuilder),
@@ -118,6 +124,7 @@ impl Typed {
     pub(super) fn new(shape: Shape, by_sample: bool) -> Self {
         let leaf = match shape.kind {
             Kind::Integer => Leaf::Integer(Int32Builder::new()),
+            Kind::Long => Leaf::Long(Int64Builder::new()),
             Kind::Float => Leaf::Float(Float32Builder::new()),
             Kind::Text => Leaf::Text(StringBuilder::new()),
             Kind::Flag => Leaf::Flag(BooleanBuilder::new()),
@@ -128,6 +135,7 @@ impl Typed {
     pub(super) fn integer(&mut self, value: Option<i32>) {
         match &mut self.leaf {
             Leaf::Integer(builder) => builder.append_option(value),
+            Leaf::Long(builder) => builder.append_option(value.map(i64::from)),
             Leaf::Float(builder) => builder.append_option(value.map(|value| value as f32)),
             Leaf::Text(builder) => builder.append_option(value.map(|value| value.to_string())),
             Leaf::Flag(builder) => builder.append_option(value.map(|value| value != 0)),
@@ -137,7 +145,11 @@ impl Typed {
     pub(super) fn float(&mut self, value: Option<f32>) -> Result<(), &'static str> {
         match &mut self.leaf {
             Leaf::Float(builder) => builder.append_option(value),
-            Leaf::Text(builder) => builder.append_option(value.map(|value| value.to_string())),
+            Leaf::Text(builder) => builder.append_option(value.map(|value| {
+                let mut text = String::new();
+                write_general(value, &mut text);
+                text
+            })),
             _ if value.is_none() => self.null(),
             _ => return Err("it holds decimal numbers"),
         }
@@ -153,6 +165,10 @@ impl Typed {
         let text = utf8(value, "a value")?;
         match &mut self.leaf {
             Leaf::Integer(builder) => match text.parse() {
+                Ok(number) => builder.append_value(number),
+                Err(_) => return Ok(false),
+            },
+            Leaf::Long(builder) => match text.parse() {
                 Ok(number) => builder.append_value(number),
                 Err(_) => return Ok(false),
             },
@@ -180,7 +196,7 @@ impl Typed {
         }
         for value in entry.split(|byte| *byte == b',') {
             if !self.written(value)? {
-                return Err(wrong(value, format!("{:?}", self.shape.kind)));
+                return Err(wrong(value, Shape { list: false, ..self.shape }.data_type().to_string()));
             }
         }
         self.end_entry();
@@ -190,6 +206,7 @@ impl Typed {
     fn null(&mut self) {
         match &mut self.leaf {
             Leaf::Integer(builder) => builder.append_null(),
+            Leaf::Long(builder) => builder.append_null(),
             Leaf::Float(builder) => builder.append_null(),
             Leaf::Text(builder) => builder.append_null(),
             Leaf::Flag(builder) => builder.append_null(),
@@ -207,6 +224,7 @@ impl Typed {
         use arrow_array::builder::ArrayBuilder;
         match &self.leaf {
             Leaf::Integer(builder) => builder.len(),
+            Leaf::Long(builder) => builder.len(),
             Leaf::Float(builder) => builder.len(),
             Leaf::Text(builder) => builder.len(),
             Leaf::Flag(builder) => builder.len(),
@@ -252,6 +270,7 @@ impl Typed {
     pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let mut array: ArrayRef = match &mut self.leaf {
             Leaf::Integer(builder) => Arc::new(builder.finish()),
+            Leaf::Long(builder) => Arc::new(builder.finish()),
             Leaf::Float(builder) => Arc::new(builder.finish()),
             Leaf::Text(builder) => Arc::new(builder.finish()),
             Leaf::Flag(builder) => Arc::new(builder.finish()),

@@ -92,7 +92,25 @@ impl Variants {
                 *last = row;
             }
         }
-        Ok(())
+        match rests.iter().position(Option::is_some) {
+            Some(sample) => Err(Wrong::Record(format!(
+                "sample {} has more values than FORMAT has keys (`{}`)",
+                sample + 1,
+                shown(keys)
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The error with the position of its record: what a person looks for.
+pub(super) fn placed(wrong: Wrong, line: &[u8]) -> Wrong {
+    let mut fields = line.split(|byte| *byte == b'\t');
+    match (wrong, fields.next(), fields.next()) {
+        (Wrong::Record(reason), Some(chrom), Some(pos)) => {
+            Wrong::Record(format!("at {}:{}: {reason}", shown(chrom), shown(pos)))
+        }
+        (wrong, ..) => wrong,
     }
 }
 

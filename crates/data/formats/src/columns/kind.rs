@@ -1,8 +1,14 @@
-//! The type of a column, told from its values.
+//! The type of a column of CSV, TSV or JSON Lines, told from its values.
 
-use arrow_array::types::{Date32Type, TimestampNanosecondType};
-use arrow_cast::parse::Parser;
+use arrow_array::timezone::Tz;
+use arrow_array::types::Date32Type;
+use arrow_cast::parse::{Parser, string_to_datetime};
 use arrow_schema::{DataType, TimeUnit};
+
+use super::text::{finer_than, has_offset};
+
+/// UTC as Arrow knows it without a table of time zones.
+pub(super) const UTC: &str = "+00:00";
 
 /// What stands for a missing value in columns that are not text. In text only an empty field is missing: `NA` may be a country.
 const MISSING: [&[u8]; 7] = [b"", b"NA", b"N/A", b"n/a", b"null", b"NULL", b"None"];
@@ -31,22 +37,50 @@ impl Default for Guess {
 }
 
 impl Guess {
-    /// Takes one more value into account.
+    /// Takes one more field of CSV into account, which may be anything.
     pub(super) fn see(&mut self, value: &[u8]) {
         if is_missing(value) {
             return;
         }
-        self.seen = true;
         let text = std::str::from_utf8(value).unwrap_or_default();
+        let boolean = self.boolean && is_boolean(text);
+        let (date, local, zoned) = self.times(text);
+        self.see_number(text);
+        *self = Self { boolean, date, local, zoned, ..*self };
+    }
+
+    /// A value that can only be a number.
+    pub(super) fn see_number(&mut self, text: &str) {
         let integer = is_integer(text);
-        self.integer &= integer;
-        // Digits that are too many for an integer are a name: a float would not keep them.
-        self.float &= integer || (is_float(text) && !is_digits(text));
-        self.boolean &= text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
-        self.date &= is_date(text);
+        // Digits that are too many for an integer are a name, and so are those behind a zero: a number would not keep them.
+        let float = self.float && (integer || (is_float(text) && !is_digits(text)));
+        *self = Self { integer: self.integer && integer, float, ..Self::none() };
+    }
+
+    /// A value that can only be a boolean.
+    pub(super) fn see_boolean(&mut self) {
+        *self = Self { boolean: self.boolean, ..Self::none() };
+    }
+
+    /// A value that is text, however much it looks like a number.
+    pub(super) fn see_text(&mut self, text: &str) {
+        let (date, local, zoned) = self.times(text);
+        *self = Self { date, local, zoned, ..Self::none() };
+    }
+
+    /// Seen, and nothing but text.
+    fn none() -> Self {
+        Self { seen: true, boolean: false, integer: false, float: false, date: false, local: false, zoned: false }
+    }
+
+    fn times(self, text: &str) -> (bool, bool, bool) {
         let time = if self.local || self.zoned { time_of(text) } else { None };
-        self.local &= time == Some(false);
-        self.zoned &= time == Some(true);
+        (self.date && is_date(text), self.local && time == Some(false), self.zoned && time == Some(true))
+    }
+
+    /// Whether there was any value.
+    pub(super) fn seen(self) -> bool {
+        self.seen
     }
 
     /// The narrowest type that holds all values seen; text if there was none.
@@ -64,19 +98,30 @@ impl Guess {
     }
 }
 
+pub(super) fn is_boolean(text: &str) -> bool {
+    text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false")
+}
+
+/// Whether it is digits behind a zero, as postal codes and sample numbers are written: `08123`.
+pub(super) fn is_code(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text).as_bytes();
+    matches!(digits, [b'0', b'0'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit)
+}
+
 fn is_digits(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_integer(text: &str) -> bool {
-    is_digits(text) && text.parse::<i64>().is_ok()
+    is_digits(text) && !is_code(text) && text.parse::<i64>().is_ok()
 }
 
 fn is_float(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let special = ["nan", "inf"].iter().any(|special| unsigned.eq_ignore_ascii_case(special));
-    special || (unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') && text.parse::<f64>().is_ok())
+    let number = |text: &str| text.parse().is_ok_and(f64::is_finite);
+    special || (unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') && number(text))
 }
 
 /// `2026-11-24`.
@@ -90,12 +135,11 @@ fn time_of(text: &str) -> Option<bool> {
     if !has_shape(date, b"dddd-dd-dd") || !has_shape(behind, b"?dd:dd:dd") || !behind.starts_with(['T', ' ']) {
         return None;
     }
-    let fraction = behind.split_once('.').map_or("", |(_, fraction)| fraction);
-    if fraction.bytes().take_while(u8::is_ascii_digit).count() > 6 {
+    if finer_than(text, TimeUnit::Microsecond) {
         return None;
     }
-    TimestampNanosecondType::parse(text)?;
-    Some(behind.ends_with(['Z', 'z']) || behind.contains(['+', '-']))
+    string_to_datetime(&UTC.parse::<Tz>().ok()?, text).ok()?;
+    Some(has_offset(text))
 }
 
 /// Whether `text` begins so: `d` is a digit, `?` anything.
@@ -119,14 +163,17 @@ mod tests {
             values.iter().for_each(|value| guess.see(value.as_bytes()));
             guess.kind().to_string()
         };
-        assert_eq!(kind(&["1", "-2", "", "NA"]), "Int64");
+        assert_eq!(kind(&["1", "-2", "", "NA", "0", "-0", "+5"]), "Int64");
+        assert_eq!(kind(&["0.5", "007.25", "0"]), "Float64");
         assert_eq!(kind(&["1", "2.5", "1e3", ".5", "nan", "-inf"]), "Float64");
         assert_eq!(kind(&["true", "FALSE"]), "Boolean");
         assert_eq!(kind(&["2026-11-24"]), "Date32");
         assert_eq!(kind(&["2026-11-24T10:20:30.123", "2026-11-24 10:20:00"]), "Timestamp(µs)");
+        assert_eq!(kind(&["1492-10-12T02:00:00"]), "Timestamp(µs)");
         assert_eq!(kind(&["2026-11-24T10:20:30Z", "2026-11-24T10:20:30+01:00"]), "Timestamp(µs, \"UTC\")");
         for text in
-            [&["1", "x"][..], &[], &["NA", ""], &["99999999999999999999"], &["0x1f"], &["1", "true"], &["2026-13-01"], &["e5"]]
+            [&["1", "x"][..], &[], &["NA", ""], &["99999999999999999999"], &["0x1f"], &["1", "true"], &["2026-13-01"], &["e5"],
+             &["8123", "08123"], &["00", "1.5"], &["-01"], &["1e999"]]
         {
             assert_eq!(kind(text), "Utf8", "{text:?}");
         }

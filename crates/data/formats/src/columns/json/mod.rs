@@ -1,19 +1,22 @@
 //! JSON Lines: typed columns, told from the first lines of the object or given.
 
-use std::collections::HashSet;
+mod seen;
+
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_cast::{CastOptions, cast_with_options};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, ListArray, LargeListArray, RecordBatch, StructArray};
+use arrow_cast::can_cast_types;
 use arrow_json::ReaderBuilder;
-use arrow_json::reader::{Decoder, infer_json_schema};
+use arrow_json::reader::Decoder;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use super::projection::Projection;
+use super::text::{self, Misfit};
 use super::{ArrowOptions, Columns, Opened, Wrong, shown};
 use crate::detect::content_of;
 use crate::{Compression, FormatError};
+use seen::{Clash, Members};
 
 /// Uncompressed bytes looked at, and lines among them.
 const BYTES: usize = 1 << 20;
@@ -35,10 +38,18 @@ impl Json {
     pub(super) fn new(opened: &Opened, options: &ArrowOptions) -> Result<Self, FormatError> {
         let told = infer(opened)?;
         let given = options.schema.as_ref().map(|schema| schema.fields().clone()).unwrap_or_default();
-        let typed = told.iter().map(|field| given.find(field.name()).map_or(field, |(_, given)| given));
-        let new = given.iter().filter(|field| told.find(field.name()).is_none());
-        let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
-        let all: Fields = typed.chain(new).map(nullable).collect();
+        let mut new: Vec<&FieldRef> = given.iter().collect();
+        let mut all = Vec::new();
+        for (name, kind) in told.columns() {
+            new.retain(|field| field.name() != name);
+            all.push(match (given.find(name), kind) {
+                (Some((_, given)), _) => given.as_ref().clone().with_nullable(true),
+                (None, Ok(kind)) => Field::new(name, kind, true),
+                (None, Err(clash)) => Field::new(name, clashed(opened, name, &options.columns, clash)?, true),
+            });
+        }
+        all.extend(new.into_iter().map(|field| field.as_ref().clone().with_nullable(true)));
+        let all: Fields = all.into();
         let schema = Projection::new("JSON Lines", all, &options.columns)?.schema;
         let strict = options.columns.is_empty();
         let decoder = decoder(schema.fields(), strict, options.batch_rows)
@@ -60,9 +71,12 @@ impl Json {
                 let value = object.get(column).map(ToString::to_string).unwrap_or_default();
                 Wrong::Value { row: Some(row), column: column.to_owned(), value: shown(value.as_bytes()), expected }
             };
-            let misfit = |field: &&FieldRef| decode_one(&Fields::from(vec![Arc::clone(field)]), false, line).is_err();
-            if let Some(field) = self.schema.fields().iter().find(misfit) {
-                return at_fault(field.name(), field.data_type().to_string());
+            for field in self.schema.fields() {
+                match decode_one(&Fields::from(vec![Arc::clone(field)]), false, line) {
+                    Ok(()) => {}
+                    Err(ArrowError::CastError(expected)) => return at_fault(field.name(), expected),
+                    Err(_) => return at_fault(field.name(), field.data_type().to_string()),
+                }
             }
             let unknown = |name: &&String| self.schema.column_with_name(name).is_none();
             if let Some(name) = object.as_object().and_then(|object| object.keys().find(unknown)) {
@@ -108,7 +122,8 @@ impl Columns for Json {
     }
 }
 
-/// A decoder that keeps integers as text: as numbers, it would make 1 of 1.5.
+/// A decoder that leaves numbers and times as they are written: [`typed`] then reads them as it does those of CSV, where nothing is
+/// lost; Arrow's own would make 1 of 1.5.
 fn decoder(fields: &Fields, strict: bool, rows: usize) -> Result<Decoder, ArrowError> {
     let loose = fields.iter().map(loose_field).collect::<Fields>();
     let reader = ReaderBuilder::new(Arc::new(Schema::new(loose))).with_batch_size(rows).with_strict_mode(strict);
@@ -120,8 +135,9 @@ fn loose_field(field: &FieldRef) -> FieldRef {
 }
 
 fn loose(kind: &DataType) -> DataType {
+    let written = kind.is_integer() || kind.is_floating() || kind.is_temporal();
     match kind {
-        integer if integer.is_integer() => DataType::Utf8,
+        kind if written && can_cast_types(&DataType::Utf8, kind) => DataType::Utf8,
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(loose_field).collect()),
         DataType::List(item) => DataType::List(loose_field(item)),
         DataType::LargeList(item) => DataType::LargeList(loose_field(item)),
@@ -132,12 +148,33 @@ fn loose(kind: &DataType) -> DataType {
 /// What was decoded, in the types of the columns. What does not fit is an error.
 fn flush(decoder: &mut Decoder, fields: &Fields) -> Result<Vec<ArrayRef>, ArrowError> {
     let batch = decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::new(Schema::empty())));
-    let exact = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = |(array, field): (&ArrayRef, &FieldRef)| match array.data_type() == field.data_type() {
-        true => Ok(Arc::clone(array)),
-        false => cast_with_options(array, field.data_type(), &exact),
-    };
-    batch.columns().iter().zip(fields).map(cast).collect()
+    batch.columns().iter().zip(fields).map(|(array, field)| typed(array, field.data_type())).collect()
+}
+
+/// What was decoded as [`loose`] has it, in its own type.
+fn typed(array: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == kind {
+        return Ok(Arc::clone(array));
+    }
+    match kind {
+        DataType::Struct(fields) => {
+            let (_, arrays, nulls) = array.as_struct().clone().into_parts();
+            let arrays = arrays.iter().zip(fields).map(|(array, field)| typed(array, field.data_type()));
+            Ok(Arc::new(StructArray::try_new(fields.clone(), arrays.collect::<Result<_, _>>()?, nulls)?))
+        }
+        DataType::List(item) => {
+            let (_, offsets, values, nulls) = array.as_list::<i32>().clone().into_parts();
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, typed(&values, item.data_type())?, nulls)?))
+        }
+        DataType::LargeList(item) => {
+            let (_, offsets, values, nulls) = array.as_list::<i64>().clone().into_parts();
+            Ok(Arc::new(LargeListArray::try_new(Arc::clone(item), offsets, typed(&values, item.data_type())?, nulls)?))
+        }
+        _ => text::typed(array.as_string().clone(), kind).map_err(|misfit| match misfit {
+            Misfit::Value { expected, .. } => ArrowError::CastError(expected),
+            Misfit::Type(error) => error,
+        }),
+    }
 }
 
 fn decode_one(fields: &Fields, strict: bool, line: &[u8]) -> Result<(), ArrowError> {
@@ -147,7 +184,7 @@ fn decode_one(fields: &Fields, strict: bool, line: &[u8]) -> Result<(), ArrowErr
 }
 
 /// The columns of the first lines, in the order they appear, whichever slice is read: so all slices agree.
-fn infer(opened: &Opened) -> Result<Fields, FormatError> {
+fn infer(opened: &Opened) -> Result<Members, FormatError> {
     let content = content_of(opened.object.as_ref(), opened.compression, BYTES)?;
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&content);
     let all = opened.object.size() <= BYTES as u64 && (opened.compression == Compression::Plain || content.len() < BYTES);
@@ -155,86 +192,25 @@ fn infer(opened: &Opened) -> Result<Fields, FormatError> {
         Some(end) if !all => &content[..end],
         _ => content,
     };
-    let lines = || whole.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).take(LINES);
-    let malformed = |line: u64, reason: String| FormatError::Malformed {
-        name: opened.object.name().to_owned(),
-        format: opened.format.title(),
-        line,
-        reason,
-    };
-    let mut names = Names::default();
+    let mut members = Members::default();
     for (number, line) in whole.split(|byte| *byte == b'\n').enumerate().take(LINES) {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let keys = serde_json::from_slice::<Keys>(line)
-            .map_err(|error| malformed(number as u64 + 1, format!("it is no JSON object ({error}): `{}`", shown(line))))?;
-        names.add(keys);
-    }
-    let joined = lines().collect::<Vec<_>>().join(&b'\n');
-    let (schema, _) = infer_json_schema(joined.as_slice(), Some(LINES))
-        .map_err(|error| malformed(1, format!("its first lines do not agree: {error}; give the types with `schema=`")))?;
-    let field = |name: &String| schema.column_with_name(name).map(|(_, field)| Arc::new(known(field)));
-    Ok(names.in_order.iter().filter_map(field).collect())
-}
-
-/// The field in a type that every reader of Arrow has: what was null in all first lines is text. Fields of objects are sorted by name.
-fn known(field: &Field) -> Field {
-    let item = |item: &FieldRef| Arc::new(known(item));
-    let kind = match field.data_type() {
-        DataType::Null => DataType::Utf8,
-        DataType::List(inner) => DataType::List(item(inner)),
-        DataType::Struct(fields) => {
-            let mut fields: Vec<FieldRef> = fields.iter().map(item).collect();
-            fields.sort_by(|a, b| a.name().cmp(b.name()));
-            DataType::Struct(fields.into())
-        }
-        other => other.clone(),
-    };
-    field.clone().with_data_type(kind)
-}
-
-/// Names of columns in order of appearance.
-#[derive(Default)]
-struct Names {
-    in_order: Vec<String>,
-    seen: HashSet<String>,
-}
-
-impl Names {
-    fn add(&mut self, Keys(keys): Keys) {
-        for key in keys {
-            if !self.seen.contains(&key) {
-                self.seen.insert(key.clone());
-                self.in_order.push(key);
-            }
+        if !line.trim_ascii().is_empty() {
+            let number = number as u64 + 1;
+            members.see_line(line, number).map_err(|reason| malformed(opened, number, reason))?;
         }
     }
+    Ok(members)
 }
 
-/// The keys of an object; its values are passed over.
-struct Keys(Vec<String>);
-
-impl<'de> serde::Deserialize<'de> for Keys {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(KeyVisitor)
-    }
+fn malformed(opened: &Opened, line: u64, reason: String) -> FormatError {
+    FormatError::Malformed { name: opened.object.name().to_owned(), format: opened.format.title(), line, reason }
 }
 
-struct KeyVisitor;
-
-impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Keys;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON object")
+/// The type of a column in which no type holds all values: an error if it is wanted.
+fn clashed(opened: &Opened, name: &str, wanted: &[String], Clash { line, reason }: Clash) -> Result<DataType, FormatError> {
+    if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+        return Ok(DataType::Utf8);
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-        let mut keys = Vec::new();
-        while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-            keys.push(key);
-        }
-        Ok(Keys(keys))
-    }
+    let remedy = format!("give its type (`--schema '{name}:TYPE'`, in Python `schema=`), or name the columns wanted without it (`columns`)");
+    Err(malformed(opened, line, format!("{reason}; {remedy}")))
 }
