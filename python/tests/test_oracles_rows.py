@@ -5,7 +5,7 @@ Where the rules differ from ours, as docs/formats/arrow.md has them:
 - pandas tells no dates, times or nested types: it is told which columns are times;
 - pandas reads `08123` as a number; here and in DuckDB it is text;
 - whole numbers beyond int64 are text here, HUGEINT or DOUBLE in DuckDB, uint64 or text in pandas;
-- DuckDB takes `NA`, `null` and the like for text, where it is not told `nullstr`; here they are missing in columns that are not text;
+- DuckDB takes `NA`, `null` and the like for text, unless told `nullstr`; here they are missing in columns that are no text;
 - DuckDB shows times with a zone in the zone of the session: instants are compared;
 - bcftools and samtools print floats with six digits: as many are compared.
 """
@@ -137,7 +137,7 @@ def test_tables(tmp_path: Path, name: str) -> None:
     theirs = columns_of(told)
     assert theirs == ours
 
-    missing = {"keep_default_na": False, "na_values": dict.fromkeys(kinds, [""])}
+    missing = {"keep_default_na": False, "na_values": {kind: [""] for kind in kinds}}
     frame = pandas.read_csv(path, sep=separator, dtype={"holes": "Int64", "code": str}, float_precision="round_trip", **missing)
     for column in ("day", "local", "instant"):
         frame[column] = pandas.to_datetime(frame[column], format="ISO8601", utc=column == "instant")
@@ -158,7 +158,13 @@ def line(row: int) -> dict[str, Any]:
     made: dict[str, Any] = {
         name: value(row) for name, value in values().items() if name in ("day", "local", "instant", "name", "code")
     }
-    made |= {"whole": row - 5, "wide": -(2**53) - row, "share": row / 7, "truth": row % 2 == 0, "mixed": row if row % 2 else row / 2}
+    made |= {
+        "whole": row - 5,
+        "wide": -(2**53) - row,
+        "share": row / 7,
+        "truth": row % 2 == 0,
+        "mixed": row if row % 2 else row / 2,
+    }
     if row % 3:
         made["holes"] = row
     made["list"] = None if row % 5 == 0 else [[item] for item in range(row % 4)]
@@ -187,7 +193,7 @@ def test_lines_of_json(tmp_path: Path) -> None:
         ours = columns_of(tables[0])
         theirs = columns_of(duckdb.read_json(str(path), format="newline_delimited").to_arrow_table())
         assert {column: theirs[column] for column in ours} == ours, name
-        frame = pandas.read_json(path, lines=True, dtype=False, convert_dates=False)
+        frame = pandas.read_json(path, lines=True, dtype=False, convert_dates=False, precise_float=True)
         for column in ("whole", "wide", "share", "truth", "mixed", "name", "code"):
             assert frame[column].tolist() == ours[column], column
         assert [row["inner"]["b"] for row in frame.to_dict("records")] == [value["b"] for value in ours["inner"]]
@@ -211,9 +217,11 @@ def test_whole_numbers_beyond_int64(tmp_path: Path) -> None:
     assert [value for (value,) in found] == [str(number) for number in large]
 
 
-def six(value: float | None) -> str:
-    """A float as bcftools prints it, with as many digits as all of them keep."""
-    return "." if value is None else f"{value:.5g}"
+def close(value: float | None, text: str) -> bool:
+    """Whether a float is what bcftools prints of it, with six digits."""
+    if value is None or text == ".":
+        return value is None and text == "."
+    return math.isclose(value, float(text), rel_tol=1e-5, abs_tol=1e-30) or (math.isnan(value) and math.isnan(float(text)))
 
 
 def lines_of(*command: str) -> list[list[str]]:
@@ -230,27 +238,30 @@ def entry(value: Any, text: str | None) -> bool:
     parts = text.split(",") if isinstance(value, list) else [text]
     items = value if isinstance(value, list) else [value]
     same = [
-        part == "." if item is None else six(item) == six(float(part)) if isinstance(item, float) else str(item) == part
+        part == "." if item is None else close(item, part) if isinstance(item, float) else str(item) == part
         for item, part in zip(items, parts, strict=False)
     ]
     return len(items) == len(parts) and all(same)
 
 
-def check_variants(path: Path, cuts: list[dict[str, Any]] | None = None) -> None:
+def check_variants(path: Path) -> None:
     """Every field of every record is what `bcftools view` prints."""
     import pyarrow
 
+    given = {name: pyarrow.schema([(column, kind)]) for name, (column, kind) in GIVEN.items()}
+    options = {"schema": given[path.name]} if path.name in given else {}
+
     expected = lines_of("bcftools", "view", "-H", str(path))
-    for cut in cuts or [{"n": 1}, {"n": 4}]:
-        table = read(path, cut)
+    for cut in [{"n": 1}, {"n": 4}]:
+        table = read(path, cut, **options)
         samples = json.loads(table.schema.metadata[b"samples"])
         rows = table.to_pylist()
         assert len(rows) == len(expected), path.name
         for row, fields in zip(rows, expected, strict=True):
             place = (path.name, fields[0], fields[1])
             assert [row["chrom"], str(row["pos"]), row["id"] or ".", row["ref"]] == fields[:4], place
-            assert ",".join(row["alt"]) or "." == fields[4], place
-            assert six(row["qual"]) == (fields[5] if fields[5] == "." else six(float(fields[5]))), place
+            assert ",".join(row["alt"]) or fields[4] == ".", place
+            assert close(row["qual"], fields[5]), place
             assert ";".join(row["filter"] or ["."]) == fields[6], place
             pairs = [part.partition("=") for part in fields[7].split(";") if fields[7] != "."]
             info = {key: text if equals else None for key, equals, text in pairs}
@@ -258,6 +269,9 @@ def check_variants(path: Path, cuts: list[dict[str, Any]] | None = None) -> None
                 if not name.startswith("info."):
                     continue
                 key = name.removeprefix("info.")
+                if path.name in GIVEN and name == GIVEN[path.name][0]:
+                    assert value is None or info.pop(key, ".") == ".", "bcftools drops what is not of the header's type"
+                    continue
                 flag = pyarrow.types.is_boolean(table.schema.field(name).type)
                 assert value is (key in info) if flag else entry(value, info.pop(key, None)), (*place, name, value)
                 info.pop(key, None)
@@ -272,10 +286,10 @@ def check_variants(path: Path, cuts: list[dict[str, Any]] | None = None) -> None
                         assert entry(value, written.get(key)), (*place, samples[number], name, value, written.get(key))
 
 
-def check_alignments(path: Path, cuts: list[dict[str, Any]] | None = None) -> None:
+def check_alignments(path: Path) -> None:
     """Every field of every record is what `samtools view` prints."""
     expected = lines_of("samtools", "view", str(path))
-    for cut in cuts or [{"n": 1}, {"n": 4}]:
+    for cut in [{"n": 1}, {"n": 4}]:
         rows = read(path, cut).to_pylist()
         assert len(rows) == len(expected), path.name
         for row, fields in zip(rows, expected, strict=True):
@@ -284,22 +298,33 @@ def check_alignments(path: Path, cuts: list[dict[str, Any]] | None = None) -> No
             found = [row["name"], row["flag"], row["reference"], row["pos"] or 0, row["mapq"], row["cigar"], mate]
             found += [row["mate_pos"] or 0, row["template_length"], row["sequence"], row["quality"]]
             texts = ["*" if value is None else str(value) for value in found]
+            # samtools keeps bases in four bits; text has the letters that were written.
+            texts[9] = texts[9].upper()
             assert texts == fields[:11], place
             tags = [(text[:2], text[5:]) for text in fields[11:]]
-            assert [(key, same_number(value, text)) for (key, value), (_, text) in zip(row["tags"], tags, strict=True)] == tags, place
+            assert [(key, same_number(value, text)) for (key, value), (_, text) in zip(row["tags"], tags, strict=True)] == tags, (
+                place
+            )
 
 
 def same_number(value: str, text: str) -> str:
     """`text` itself where `value` is the same float: SAM keeps as many digits as were written, samtools prints six."""
     try:
-        return text if "." in value + text and f"{float(value):.5g}" == f"{float(text):.5g}" else value
+        return text if "." in value + text and close(float(value), text) else value
     except ValueError:
         return value
 
 
+#: Columns whose values are not of the type that the header says.
+GIVEN = {"NA12878.chr22.tiny.giab.vcf": ("info.allalts", "string"), "longref.vcf": ("info.END", "int64")}
+#: Files with contigs or keys that their headers lack.
+UNDECLARED = {"test.vcf", "annotate14.vcf", "annotate15.vcf"}
+
+
 def real(*endings: str) -> list[Path]:
     places = [DATA, *INSTALLED]
-    return sorted(path for place in places for path in place.rglob("*") if path.name.endswith(endings) and path.stat().st_size > 0)
+    found = (path for place in places for path in place.rglob("*") if path.name.endswith(endings) and path.stat().st_size > 0)
+    return sorted(path for path in found if path.name != "ex1.sam.gz")  # it has no header, and samtools refuses it
 
 
 @pytest.mark.parametrize("path", real(".vcf", ".vcf.gz", ".bcf"), ids=lambda path: path.name)
@@ -309,6 +334,8 @@ def test_real_variants(tmp_path: Path, path: Path) -> None:
     check_variants(path)
     if path.name.startswith("longref"):
         return  # BCF has no room for such positions.
+    if path.name in GIVEN or path.name in UNDECLARED:
+        return  # bcftools makes no BCF of what its header does not declare, or declares otherwise.
     binary = tmp_path / "binary.bcf"
     subprocess.run(["bcftools", "view", "-Ob", "-o", str(binary), str(path)], check=True, capture_output=True)
     check_variants(binary)

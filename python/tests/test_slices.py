@@ -214,7 +214,7 @@ def test_numbers_are_checked(tmp_path: Path) -> None:
     path.write_text("a\nb\n")
     for wrong in ("2", 2.0, True):
         with pytest.raises(TypeError, match="n= takes a whole number"):
-            neardata.slices(path, n=wrong)  
+            neardata.slices(path, n=wrong)
     with pytest.raises(neardata.FormatError, match="slices of 0 records"):
         neardata.slices(path, records=0)
     with pytest.raises(ValueError, match="level= must not be negative, but it is -1"):

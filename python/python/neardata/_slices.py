@@ -64,8 +64,8 @@ def slices(
         records: how many records a slice has.
         tiles: at most how many rectangles, for points, pixels and spectra.
         mate2: the second file of paired reads; it is cut at the same record numbers.
-        region: `chr20`, `chr20:1000-2000` or `chr20:1000-` (positions from 1, both ends in) of sorted BAM, CRAM, BCF or VCF in BGZF; the
-            index beside the object is used, and where there is none, one is made.
+        region: `chr20`, `chr20:1000-2000` or `chr20:1000-` (positions from 1, both ends in) of sorted BAM, CRAM, BCF or VCF in
+            BGZF; the index beside the object is used, and where there is none, one is made.
         bounds: minimum x, minimum y, maximum x, maximum y, in the coordinates of the object.
         window: lowest and highest m/z of spectra.
         resolution: distance between points that is fine enough (COPC).

@@ -159,8 +159,8 @@ class Format:
         """Choose the parts: `function(source, n=None, …) -> selections`, in order, none of them empty.
 
         Its parameters say what slices of this format can be asked for: any of `n`, `bytes`, `records`, `tiles`, `region` (a list),
-        `bounds`, `window`, `resolution`, `level`, `columns`, `reference` and `header`, each `None` where it is not given. `split` does the
-        first three.
+        `bounds`, `window`, `resolution`, `level`, `columns`, `reference` and `header`, each `None` where it is not given. `split`
+        does the first three.
         """
         return self._keep("partition", function)
 

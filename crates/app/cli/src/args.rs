@@ -29,10 +29,8 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  neardata slice s3://lab/reads.fastq.gz --n 8 | head -n 1 | neardata read")]
     Slice(SliceArgs),
     /// Write the exact bytes of slices to standard output.
-    #[command(
-        after_help = "Examples:\n  neardata slice reads.fastq.gz --records 1000 | sed -n 3p | neardata read\n  \
-        neardata slice samples.csv --n 4 | neardata read --arrow --columns id,when --schema 'id:text,when:timestamp[us, UTC]' > samples.arrows"
-    )]
+    #[command(after_help = "Examples:\n  neardata slice reads.fastq.gz --records 1000 | sed -n 3p | neardata read\n  \
+        neardata slice samples.csv --n 4 | neardata read --arrow --columns id,when --schema 'id:text,when:timestamp[us, UTC]' > samples.arrows")]
     Read(ReadArgs),
     /// Say what an object is: format, columns or references, how many records, the first of them.
     #[command(after_help = "Example:\n  neardata inspect s3://lab/calls.vcf.gz")]

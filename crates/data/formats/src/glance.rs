@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::timezone::Tz;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType};
 use bytes::Bytes;
 use neardata_core::RangedRead;
 
@@ -83,7 +84,8 @@ pub(crate) fn of_table(table: &dyn Table, index: Option<Arc<dyn RangedRead>>) ->
 fn lines(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::default().with_null("");
     let count = batch.num_rows().min(ROWS);
-    let formatters: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options)).collect();
+    let columns: Vec<ArrayRef> = batch.columns().iter().map(in_known_zone).collect();
+    let formatters: Vec<_> = columns.iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options)).collect();
     let row = |row: usize| {
         let cell = |formatter: &Result<ArrayFormatter<'_>, ArrowError>| match formatter {
             Ok(formatter) => short(&formatter.value(row).try_to_string().unwrap_or_default()),
@@ -93,6 +95,16 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
     };
     let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>().join("\t");
     std::iter::once(names).chain((0..count).map(row)).collect()
+}
+
+/// Instants of a zone by name as UTC: what shows them has no table of zones.
+fn in_known_zone(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Timestamp(unit, Some(zone)) if zone.parse::<Tz>().is_err() => {
+            columns::in_zone(column, *unit, &columns::UTC.into())
+        }
+        _ => Arc::clone(column),
+    }
 }
 
 fn short(text: &str) -> String {

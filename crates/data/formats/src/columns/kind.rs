@@ -8,7 +8,7 @@ use arrow_schema::{DataType, TimeUnit};
 use super::text::{finer_than, has_offset};
 
 /// UTC as Arrow knows it without a table of time zones.
-pub(super) const UTC: &str = "+00:00";
+pub(crate) const UTC: &str = "+00:00";
 
 /// What stands for a missing value in columns that are not text. In text only an empty field is missing: `NA` may be a country.
 const MISSING: [&[u8]; 7] = [b"", b"NA", b"N/A", b"n/a", b"null", b"NULL", b"None"];
@@ -171,10 +171,20 @@ mod tests {
         assert_eq!(kind(&["2026-11-24T10:20:30.123", "2026-11-24 10:20:00"]), "Timestamp(µs)");
         assert_eq!(kind(&["1492-10-12T02:00:00"]), "Timestamp(µs)");
         assert_eq!(kind(&["2026-11-24T10:20:30Z", "2026-11-24T10:20:30+01:00"]), "Timestamp(µs, \"UTC\")");
-        for text in
-            [&["1", "x"][..], &[], &["NA", ""], &["99999999999999999999"], &["0x1f"], &["1", "true"], &["2026-13-01"], &["e5"],
-             &["8123", "08123"], &["00", "1.5"], &["-01"], &["1e999"]]
-        {
+        for text in [
+            &["1", "x"][..],
+            &[],
+            &["NA", ""],
+            &["99999999999999999999"],
+            &["0x1f"],
+            &["1", "true"],
+            &["2026-13-01"],
+            &["e5"],
+            &["8123", "08123"],
+            &["00", "1.5"],
+            &["-01"],
+            &["1e999"],
+        ] {
             assert_eq!(kind(text), "Utf8", "{text:?}");
         }
         assert_eq!(kind(&["2026-11-24", "2026-11-24T10:20:30"]), "Utf8");

@@ -18,6 +18,8 @@ mod variants;
 
 pub(crate) use alignments::AlignmentRows;
 pub(crate) use csv::column_names;
+pub(crate) use kind::UTC;
+pub(crate) use text::in_zone;
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ pub(super) fn typed(values: StringArray, kind: &DataType) -> Result<ArrayRef, Mi
     let array = match kind {
         DataType::Utf8 => return Ok(Arc::new(values)),
         DataType::Timestamp(unit, Some(zone)) if zone.parse::<Tz>().is_err() => {
-            in_named_zone(safe(&DataType::Timestamp(*unit, Some(UTC.into())))?, *unit, zone)
+            in_zone(&safe(&DataType::Timestamp(*unit, Some(UTC.into())))?, *unit, zone)
         }
         _ => safe(kind)?,
     };
@@ -53,13 +53,14 @@ pub(super) fn typed(values: StringArray, kind: &DataType) -> Result<ArrayRef, Mi
             DataType::Float64 if array.as_primitive::<Float64Type>().value(row).is_infinite() => overflow(text, kind),
             DataType::Float32 if array.as_primitive::<Float32Type>().value(row).is_infinite() => overflow(text, kind),
             DataType::Timestamp(unit, _) if finer_than(text, *unit) => Some(format!("{kind} without loss: it is finer")),
-            DataType::Timestamp(..) if naive_is_wrong && !has_offset(text) => {
-                Some(format!("{kind}: it has no offset (`Z`, `+01:00`); read it as `timestamp`, without a zone, and convert that"))
-            }
+            DataType::Timestamp(..) if naive_is_wrong && !has_offset(text) => Some(format!(
+                "{kind}: it has no offset (`Z`, `+01:00`); read it as `timestamp`, without a zone, and convert that"
+            )),
             _ => None,
         }
     };
-    let checked = !(kind.is_integer() || matches!(kind, DataType::Boolean | DataType::Date32)) || array.null_count() > values.null_count();
+    let checked =
+        !(kind.is_integer() || matches!(kind, DataType::Boolean | DataType::Date32)) || array.null_count() > values.null_count();
     if checked {
         let mut filled = values.iter().enumerate().filter_map(|(row, value)| Some((row, value?)));
         if let Some((row, expected)) = filled.find_map(|(row, text)| Some((row, misfit(row, text)?))) {
@@ -70,7 +71,7 @@ pub(super) fn typed(values: StringArray, kind: &DataType) -> Result<ArrayRef, Mi
 }
 
 /// Instants are the same in every zone: only the type says in which they are shown.
-fn in_named_zone(array: ArrayRef, unit: TimeUnit, zone: &Arc<str>) -> ArrayRef {
+pub(crate) fn in_zone(array: &ArrayRef, unit: TimeUnit, zone: &Arc<str>) -> ArrayRef {
     let zone = Arc::clone(zone);
     match unit {
         TimeUnit::Second => Arc::new(array.as_primitive::<TimestampSecondType>().clone().with_timezone(zone)),

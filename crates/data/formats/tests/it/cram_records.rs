@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, UInt8Type, UInt16Type};
+use arrow_array::types::{Int64Type, UInt8Type, UInt16Type};
 use arrow_array::{Array, RecordBatch};
 use neardata_core::{ObjectUri, Slice};
 use neardata_formats::{ArrowOptions, Batches, Cut, FormatError, Partition, SideCars, Slicer};
@@ -180,7 +180,7 @@ fn rows(batches: Batches) -> Vec<(String, Vec<(String, String)>)> {
             if column.is_null(row) { "*".to_owned() } else { column.value(row).to_owned() }
         };
         let number = |name: &str, row: usize| {
-            let column = batch.column_by_name(name).unwrap().as_primitive::<Int32Type>();
+            let column = batch.column_by_name(name).unwrap().as_primitive::<Int64Type>();
             if column.is_null(row) { 0 } else { column.value(row) }
         };
         for row in 0..batch.num_rows() {

@@ -5,7 +5,7 @@ mod seen;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, ListArray, LargeListArray, RecordBatch, StructArray};
+use arrow_array::{Array, ArrayRef, LargeListArray, ListArray, RecordBatch, StructArray};
 use arrow_cast::can_cast_types;
 use arrow_json::ReaderBuilder;
 use arrow_json::reader::Decoder;
@@ -211,6 +211,8 @@ fn clashed(opened: &Opened, name: &str, wanted: &[String], Clash { line, reason 
     if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
         return Ok(DataType::Utf8);
     }
-    let remedy = format!("give its type (`--schema '{name}:TYPE'`, in Python `schema=`), or name the columns wanted without it (`columns`)");
+    let remedy = format!(
+        "give its type (`--schema '{name}:TYPE'`, in Python `schema=`), or name the columns wanted without it (`columns`)"
+    );
     Err(malformed(opened, line, format!("{reason}; {remedy}")))
 }

@@ -175,7 +175,9 @@ impl<'j> Walk<'j> {
             return std::str::from_utf8(plain).map(Cow::Borrowed).map_err(|error| format!("a string is no UTF-8 ({error})"));
         }
         // Two escapes that stand for one letter may not stand alone, among others.
-        serde_json::from_slice(quoted).map(Cow::Owned).map_err(|error| format!("the string `{}` is wrong: {error}", shown(quoted)))
+        serde_json::from_slice(quoted)
+            .map(Cow::Owned)
+            .map_err(|error| format!("the string `{}` is wrong: {error}", shown(quoted)))
     }
 
     /// Passes over white space, and `byte` if that is next.
@@ -210,7 +212,8 @@ mod tests {
     #[test]
     fn types_are_those_of_csv_in_lists_and_objects_too() {
         assert_eq!(
-            kinds(&[r#"{"b" : 1, "a":[ 1 , 2.5 ],"t":"2026-11-24T10:00:00Z", "z\u0041":null}"#, r#" {"b":true,"a":[]} "#]).unwrap(),
+            kinds(&[r#"{"b" : 1, "a":[ 1 , 2.5 ],"t":"2026-11-24T10:00:00Z", "z\u0041":null}"#, r#" {"b":true,"a":[]} "#])
+                .unwrap(),
             ["b Utf8", "a List(Float64)", "t Timestamp(µs, \"UTC\")", "zA Utf8"]
         );
         assert_eq!(kinds(&[r#"{"n":18446744073709551615}"#, r#"{"n":1}"#]).unwrap(), ["n Utf8"]);

@@ -93,11 +93,9 @@ impl Variants {
             }
         }
         match rests.iter().position(Option::is_some) {
-            Some(sample) => Err(Wrong::Record(format!(
-                "sample {} has more values than FORMAT has keys (`{}`)",
-                sample + 1,
-                shown(keys)
-            ))),
+            Some(sample) => {
+                Err(Wrong::Record(format!("sample {} has more values than FORMAT has keys (`{}`)", sample + 1, shown(keys))))
+            }
             None => Ok(()),
         }
     }
@@ -107,9 +105,7 @@ impl Variants {
 pub(super) fn placed(wrong: Wrong, line: &[u8]) -> Wrong {
     let mut fields = line.split(|byte| *byte == b'\t');
     match (wrong, fields.next(), fields.next()) {
-        (Wrong::Record(reason), Some(chrom), Some(pos)) => {
-            Wrong::Record(format!("at {}:{}: {reason}", shown(chrom), shown(pos)))
-        }
+        (Wrong::Record(reason), Some(chrom), Some(pos)) => Wrong::Record(format!("at {}:{}: {reason}", shown(chrom), shown(pos))),
         (wrong, ..) => wrong,
     }
 }
